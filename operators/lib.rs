@@ -1,0 +1,1 @@
+//! Demux, transcode and segment: from packets to CMAF parts.

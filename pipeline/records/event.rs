@@ -1,0 +1,43 @@
+//! The life of a stream.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Where a stream is in its life.
+///
+/// ```text
+/// CREATED ─► STREAM_ACTIVE ◄─► RECONNECTING ─► STREAM_COMPLETE
+///    └────────────────────────────────────────────▲  (deleted before it began)
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum StreamState {
+    /// Has a key; nobody has published yet.
+    Created,
+    /// A publisher is connected.
+    StreamActive,
+    /// The publisher dropped; it may come back within the reconnect window.
+    Reconnecting,
+    /// The broadcast is over; its playlists have ENDLIST.
+    StreamComplete,
+}
+
+impl StreamState {
+    /// Whether viewers can expect new parts, now or soon.
+    #[must_use]
+    pub fn is_live(self) -> bool {
+        matches!(self, Self::StreamActive | Self::Reconnecting)
+    }
+}
+
+impl fmt::Display for StreamState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Created => "CREATED",
+            Self::StreamActive => "STREAM_ACTIVE",
+            Self::Reconnecting => "RECONNECTING",
+            Self::StreamComplete => "STREAM_COMPLETE",
+        })
+    }
+}

@@ -1,0 +1,31 @@
+//! The records that flow through Millstream, one file per record.
+//!
+//! Enters: nothing. Leaves: plain data. No tokio, no timely, no I/O: every
+//! other crate may depend on this one and this one depends on none of ours.
+//!
+//! ```text
+//! Packet ──demux──► Frame ──transcode──► Frame ──segment──► Media (Track · Part · Segment · End)
+//!             └───► Health
+//! ```
+//!
+//! Payloads are [`bytes::Bytes`], so a fork of the graph is a pointer copy.
+
+mod event;
+mod frame;
+mod health;
+mod id;
+mod media;
+mod packet;
+mod rendition;
+mod time;
+mod track;
+
+pub use event::StreamState;
+pub use frame::{Cut, Frame, FrameBody, Run, Sample};
+pub use health::Health;
+pub use id::{ParseStreamIdError, SHARDS, Shard, StreamId};
+pub use media::{Media, MediaBody, Part, Segment, TrackStart};
+pub use packet::{FaultSite, Packet, PacketBody};
+pub use rendition::{ParseRenditionError, Rendition, Rung};
+pub use time::MediaTime;
+pub use track::{Codec, Kind, TrackInit};

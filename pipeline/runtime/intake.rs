@@ -1,0 +1,493 @@
+//! The retained queue into the data plane.
+//!
+//! ```text
+//! Writer (one per stream) ──push──► StreamLog ──read──► a source operator
+//!                                   ▲      ▲
+//!                        ack (drop) ┘      └ rewind (read again)
+//! ```
+//!
+//! Enters: records of many streams, each stream by one [`Writer`]. Leaves: the
+//! same records, in order per stream, stamped with their offset. Held: what
+//! hasn't been read (bounded: a full stream isn't read from its socket, so TCP
+//! slows the encoder) and what has been read but not acknowledged, so that a
+//! generation that dies can be replayed. A stream ends when its writer closes
+//! it and everything is acknowledged. Never done here: waiting, by the reader.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+use records::{Frame, Packet, Shard, StreamId};
+use tokio::sync::Notify;
+
+use crate::shards::LANES;
+use crate::{ShardTable, Waker};
+
+/// A record that an intake can hold.
+pub trait Retained: Clone + Send + 'static {
+    /// The stream it belongs to.
+    fn stream(&self) -> StreamId;
+    /// Bytes it counts for in the budget.
+    fn weight(&self) -> usize;
+    /// Takes its place in the stream's intake.
+    fn stamp(&mut self, offset: u64);
+}
+
+impl Retained for Packet {
+    fn stream(&self) -> StreamId {
+        self.stream
+    }
+    fn weight(&self) -> usize {
+        Packet::weight(self)
+    }
+    fn stamp(&mut self, offset: u64) {
+        self.offset = offset;
+    }
+}
+
+impl Retained for Frame {
+    fn stream(&self) -> StreamId {
+        self.stream
+    }
+    fn weight(&self) -> usize {
+        Frame::weight(self)
+    }
+    fn stamp(&mut self, offset: u64) {
+        self.offset = offset;
+    }
+}
+
+/// How much an intake may hold for each stream.
+#[derive(Clone, Copy, Debug)]
+pub struct IntakeLimits {
+    /// Bytes not yet read by the data plane beyond which [`Writer::push`] waits.
+    pub unread_bytes_max: usize,
+    /// Bytes read but kept for replay beyond which the oldest go: a replay
+    /// then begins later, with a discontinuity, instead of memory growing.
+    pub retained_bytes_max: usize,
+}
+
+/// The stream is closed: it takes no more records.
+#[derive(Debug, thiserror::Error)]
+#[error("the stream's intake is closed")]
+pub struct Closed;
+
+struct Log<T> {
+    // entries[i] has offset base + i.
+    entries: VecDeque<T>,
+    base: u64,
+    // Next offset to hand to the data plane, base..=base + entries.len().
+    cursor: u64,
+    unread_bytes: usize,
+    retained_bytes: usize,
+    // In its lane's ready queue, or being read.
+    queued: bool,
+    closed: bool,
+}
+
+impl<T> Log<T> {
+    fn end(&self) -> u64 {
+        self.base + self.entries.len() as u64
+    }
+}
+
+struct StreamLog<T> {
+    stream: StreamId,
+    log: Mutex<Log<T>>,
+    // A writer waits here for room.
+    room: Notify,
+}
+
+struct Shared<T> {
+    name: &'static str,
+    limits: IntakeLimits,
+    // Ready queues; a stream's is `shard % LANES`, so a worker locks only its own.
+    lanes: Box<[Mutex<VecDeque<Arc<StreamLog<T>>>>]>,
+    streams: RwLock<HashMap<StreamId, Arc<StreamLog<T>>>>,
+    // By lane, of the running generation; empty while there is none.
+    wakers: RwLock<Vec<Arc<Waker>>>,
+    written_total: AtomicU64,
+    unread_bytes: AtomicUsize,
+}
+
+/// The retained queue of one kind of record, for all streams. Clones share it.
+pub struct Intake<T> {
+    shared: Arc<Shared<T>>,
+}
+
+impl<T> Clone for Intake<T> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+/// One stream's way in. Clones write to the same stream, in turn.
+pub struct Writer<T> {
+    intake: Intake<T>,
+    log: Arc<StreamLog<T>>,
+}
+
+impl<T> Clone for Writer<T> {
+    fn clone(&self) -> Self {
+        Self { intake: self.intake.clone(), log: Arc::clone(&self.log) }
+    }
+}
+
+impl<T: Retained> Intake<T> {
+    /// An empty intake, named for metrics.
+    #[must_use]
+    pub fn new(name: &'static str, limits: IntakeLimits) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                name,
+                limits,
+                lanes: (0..LANES).map(|_| Mutex::default()).collect(),
+                streams: RwLock::default(),
+                wakers: RwLock::default(),
+                written_total: AtomicU64::new(0),
+                unread_bytes: AtomicUsize::new(0),
+            }),
+        }
+    }
+
+    /// Name in metrics.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.shared.name
+    }
+
+    /// Records ever written.
+    #[must_use]
+    pub fn written_total(&self) -> u64 {
+        self.shared.written_total.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that the data plane hasn't read yet, all streams together.
+    #[must_use]
+    pub fn unread_bytes(&self) -> usize {
+        self.shared.unread_bytes.load(Ordering::Relaxed)
+    }
+
+    /// The way in for `stream`; the first call opens it.
+    #[must_use]
+    pub fn writer(&self, stream: StreamId) -> Writer<T> {
+        let mut streams = self.shared.streams.write();
+        let log = streams.entry(stream).or_insert_with(|| {
+            Arc::new(StreamLog {
+                stream,
+                log: Mutex::new(Log {
+                    entries: VecDeque::new(),
+                    base: 0,
+                    cursor: 0,
+                    unread_bytes: 0,
+                    retained_bytes: 0,
+                    queued: false,
+                    closed: false,
+                }),
+                room: Notify::new(),
+            })
+        });
+        Writer { intake: self.clone(), log: Arc::clone(log) }
+    }
+
+    /// Ties each lane to the worker that reads it in this generation.
+    pub fn bind(&self, wakers: Vec<Arc<Waker>>, table: &ShardTable) {
+        let by_lane =
+            (0..LANES).map(|lane| Arc::clone(&wakers[table.worker(Shard(lane))])).collect();
+        *self.shared.wakers.write() = by_lane;
+        for waker in &wakers {
+            waker.wake();
+        }
+    }
+
+    /// No worker reads until the next [`Intake::bind`].
+    pub fn unbind(&self) {
+        self.shared.wakers.write().clear();
+    }
+
+    /// Hands up to about `fuel_bytes` unread records of `worker`'s shards to
+    /// `take`, each stream in order, streams in turn. True if more are waiting.
+    pub fn read(
+        &self,
+        worker: usize,
+        table: &ShardTable,
+        fuel_bytes: usize,
+        mut take: impl FnMut(T),
+    ) -> bool {
+        let mut fuel = fuel_bytes;
+        let mut more = false;
+        for lane in (0..LANES).filter(|lane| table.worker(Shard(*lane)) == worker) {
+            // One round over those ready now: a stream that refills meanwhile waits its turn.
+            let round = self.shared.lanes[usize::from(lane)].lock().len();
+            for _ in 0..round {
+                if fuel == 0 {
+                    return true;
+                }
+                let Some(stream) = self.shared.lanes[usize::from(lane)].lock().pop_front() else {
+                    break;
+                };
+                if self.read_stream(&stream, &mut fuel, &mut take) {
+                    self.shared.lanes[usize::from(lane)].lock().push_back(stream);
+                    more = true;
+                }
+            }
+        }
+        more
+    }
+
+    /// True if the stream still has unread records (and so stays queued).
+    fn read_stream(
+        &self,
+        stream: &StreamLog<T>,
+        fuel: &mut usize,
+        take: &mut impl FnMut(T),
+    ) -> bool {
+        let mut log = stream.log.lock();
+        let mut read = 0;
+        while *fuel > 0 && log.cursor < log.end() {
+            let record = log.entries[(log.cursor - log.base) as usize].clone();
+            let weight = record.weight();
+            *fuel = fuel.saturating_sub(weight);
+            read += weight;
+            log.cursor += 1;
+            take(record);
+        }
+        log.unread_bytes -= read;
+        log.retained_bytes += read;
+        self.shared.unread_bytes.fetch_sub(read, Ordering::Relaxed);
+        while log.retained_bytes > self.shared.limits.retained_bytes_max && log.base < log.cursor {
+            Self::drop_oldest(&mut log);
+        }
+        log.queued = log.cursor < log.end();
+        let queued = log.queued;
+        let has_room = log.unread_bytes < self.shared.limits.unread_bytes_max;
+        drop(log);
+        if has_room {
+            stream.room.notify_one();
+        }
+        queued
+    }
+
+    fn drop_oldest(log: &mut Log<T>) {
+        if let Some(record) = log.entries.pop_front() {
+            log.base += 1;
+            log.retained_bytes -= record.weight();
+        }
+    }
+
+    /// Everything of `stream` below `next` took effect for good and need not be
+    /// kept. A closed stream that is acknowledged to its end is forgotten.
+    pub fn ack(&self, stream: StreamId, next: u64) {
+        let Some(found) = self.shared.streams.read().get(&stream).cloned() else {
+            return;
+        };
+        let mut log = found.log.lock();
+        while log.base < next.min(log.cursor) {
+            Self::drop_oldest(&mut log);
+        }
+        let over = log.closed && log.entries.is_empty();
+        drop(log);
+        if over {
+            self.shared.streams.write().remove(&stream);
+        }
+    }
+
+    /// After an unplanned end: every stream is read again from `from(stream)`,
+    /// or from the oldest record still kept if that is later.
+    pub fn rewind(&self, from: impl Fn(StreamId) -> u64) {
+        for stream in self.shared.streams.read().values() {
+            let mut log = stream.log.lock();
+            let target = from(stream.stream).clamp(log.base, log.cursor);
+            let again: usize = log
+                .entries
+                .range((target - log.base) as usize..(log.cursor - log.base) as usize)
+                .map(Retained::weight)
+                .sum();
+            log.cursor = target;
+            log.unread_bytes += again;
+            log.retained_bytes -= again;
+            self.shared.unread_bytes.fetch_add(again, Ordering::Relaxed);
+            if log.cursor < log.end() && !log.queued {
+                log.queued = true;
+                drop(log);
+                self.enqueue(stream);
+            }
+        }
+    }
+
+    fn enqueue(&self, stream: &Arc<StreamLog<T>>) {
+        let lane = usize::from(stream.stream.shard().0 % LANES);
+        self.shared.lanes[lane].lock().push_back(Arc::clone(stream));
+        if let Some(waker) = self.shared.wakers.read().get(lane) {
+            waker.wake();
+        }
+    }
+}
+
+impl<T: Retained> Writer<T> {
+    /// The stream this writer belongs to.
+    #[must_use]
+    pub fn stream(&self) -> StreamId {
+        self.log.stream
+    }
+
+    /// Appends one record, after waiting for room if the stream's budget is
+    /// used up. Cancel-safe: a cancelled push has appended nothing.
+    ///
+    /// # Errors
+    /// [`Closed`] once the stream is closed.
+    pub async fn push(&self, record: T) -> Result<(), Closed> {
+        loop {
+            let room = self.log.room.notified();
+            {
+                let log = self.log.log.lock();
+                if log.closed {
+                    // Other clones may wait too.
+                    self.log.room.notify_one();
+                    return Err(Closed);
+                }
+                if log.unread_bytes < self.intake.shared.limits.unread_bytes_max {
+                    drop(log);
+                    return self.push_now(record);
+                }
+            }
+            room.await;
+        }
+    }
+
+    /// Appends one record whatever the budget says: for the few that must not wait.
+    ///
+    /// # Errors
+    /// [`Closed`] once the stream is closed.
+    pub fn push_now(&self, mut record: T) -> Result<(), Closed> {
+        let weight = record.weight();
+        let mut log = self.log.log.lock();
+        if log.closed {
+            return Err(Closed);
+        }
+        record.stamp(log.end());
+        log.entries.push_back(record);
+        log.unread_bytes += weight;
+        let newly_ready = !std::mem::replace(&mut log.queued, true);
+        drop(log);
+        let shared = &self.intake.shared;
+        shared.unread_bytes.fetch_add(weight, Ordering::Relaxed);
+        shared.written_total.fetch_add(1, Ordering::Relaxed);
+        if newly_ready {
+            self.intake.enqueue(&self.log);
+        }
+        Ok(())
+    }
+
+    /// Whether [`Writer::push`] would not have to wait.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.log.log.lock().unread_bytes < self.intake.shared.limits.unread_bytes_max
+    }
+
+    /// Takes no more records. What is there is still read, then forgotten once acknowledged.
+    pub fn close(&self) {
+        self.log.log.lock().closed = true;
+        self.log.room.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use records::PacketBody;
+
+    use super::*;
+
+    const LIMITS: IntakeLimits = IntakeLimits { unread_bytes_max: 1000, retained_bytes_max: 2000 };
+
+    fn packet(stream: StreamId, size: usize) -> Packet {
+        let data = vec![0; size].into();
+        Packet {
+            stream,
+            offset: 0,
+            arrival_us: 0,
+            body: PacketBody::Audio { timestamp_ms: 0, data },
+        }
+    }
+
+    fn read_offsets(intake: &Intake<Packet>, fuel: usize) -> Vec<u64> {
+        let mut offsets = Vec::new();
+        intake.read(0, &ShardTable::even(1), fuel, |p| offsets.push(p.offset));
+        offsets
+    }
+
+    #[tokio::test]
+    async fn replays_what_was_not_acknowledged() {
+        let intake = Intake::new("test", LIMITS);
+        let stream = StreamId::generate();
+        let writer = intake.writer(stream);
+        for _ in 0..4 {
+            writer.push(packet(stream, 10)).await.unwrap();
+        }
+        assert_eq!(read_offsets(&intake, usize::MAX), [0, 1, 2, 3]);
+        intake.ack(stream, 2);
+        intake.rewind(|_| 0);
+        assert_eq!(read_offsets(&intake, usize::MAX), [2, 3]);
+        assert_eq!(intake.unread_bytes(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_stream_waits_until_it_is_read() {
+        let intake = Intake::new("test", LIMITS);
+        let stream = StreamId::generate();
+        let writer = intake.writer(stream);
+        writer.push(packet(stream, 2000)).await.unwrap();
+        let full = tokio::time::timeout(Duration::from_secs(1), writer.push(packet(stream, 1)));
+        assert!(full.await.is_err());
+        read_offsets(&intake, usize::MAX);
+        writer.push(packet(stream, 1)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn retention_is_bounded() {
+        let intake = Intake::new("test", LIMITS);
+        let stream = StreamId::generate();
+        let writer = intake.writer(stream);
+        for _ in 0..10 {
+            writer.push(packet(stream, 800)).await.unwrap();
+            read_offsets(&intake, usize::MAX);
+        }
+        intake.rewind(|_| 0);
+        assert_eq!(read_offsets(&intake, usize::MAX), [8, 9]);
+    }
+
+    #[tokio::test]
+    async fn streams_take_turns() {
+        let intake = Intake::new("test", LIMITS);
+        // Same lane, so that they share one queue.
+        let one = StreamId::generate();
+        let other = std::iter::repeat_with(StreamId::generate)
+            .find(|s| s.shard().0 % 64 == one.shard().0 % 64)
+            .unwrap();
+        for _ in 0..3 {
+            for stream in [one, other] {
+                intake.writer(stream).push_now(packet(stream, 100)).unwrap();
+            }
+        }
+        let mut seen = Vec::new();
+        while intake.read(0, &ShardTable::even(1), 1, |p| seen.push(p.stream)) {}
+        assert_eq!(seen.iter().filter(|s| **s == one).count(), 3);
+        assert_ne!(seen[0], seen[1]);
+    }
+
+    #[tokio::test]
+    async fn a_closed_stream_is_forgotten_once_acknowledged() {
+        let intake = Intake::new("test", LIMITS);
+        let stream = StreamId::generate();
+        let writer = intake.writer(stream);
+        writer.push(packet(stream, 10)).await.unwrap();
+        writer.close();
+        assert!(writer.push(packet(stream, 10)).await.is_err());
+        assert_eq!(read_offsets(&intake, usize::MAX), [0]);
+        intake.ack(stream, 1);
+        assert!(intake.shared.streams.read().is_empty());
+    }
+}

@@ -1,0 +1,1 @@
+//! Where records go: HLS viewers and segment files.
