@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::StreamId;
 
@@ -11,7 +12,7 @@ use crate::StreamId;
 /// publisher's presence. The unit that the intake retains and replays, so
 /// everything that a later operator decides must follow from packets alone
 /// (their wall clock included), never from a clock of its own.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Packet {
     /// The stream it belongs to.
     pub stream: StreamId,
@@ -24,7 +25,7 @@ pub struct Packet {
 }
 
 /// The payload of a [`Packet`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum PacketBody {
     /// A publisher connected (again). Timestamps of the packets that follow
     /// have nothing to do with earlier ones.
@@ -65,7 +66,7 @@ pub enum PacketBody {
 }
 
 /// Where an injected panic happens, and how often.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FaultSite {
     /// Name of the operator: `demux`, `transcode`, `segment`, `hls` or `archive`.
     pub operator: Arc<str>,

@@ -316,6 +316,22 @@ impl<T: Retained> Intake<T> {
         }
     }
 
+    /// Closes `stream` and forgets all it holds, read or not.
+    pub fn discard(&self, stream: StreamId) {
+        let Some(found) = self.shared.streams.write().remove(&stream) else {
+            return;
+        };
+        let mut log = found.log.lock();
+        log.closed = true;
+        self.shared.unread_bytes.fetch_sub(log.unread_bytes, Ordering::Relaxed);
+        log.base = log.end();
+        log.cursor = log.base;
+        log.entries.clear();
+        (log.unread_bytes, log.retained_bytes) = (0, 0);
+        drop(log);
+        found.room.notify_one();
+    }
+
     fn enqueue(&self, stream: &Arc<StreamLog<T>>) {
         let lane = usize::from(stream.stream.shard().0 % LANES);
         self.shared.lanes[lane].lock().push_back(Arc::clone(stream));
@@ -378,6 +394,12 @@ impl<T: Retained> Writer<T> {
             self.intake.enqueue(&self.log);
         }
         Ok(())
+    }
+
+    /// How many records were ever appended: the next one's offset.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.log.log.lock().end()
     }
 
     /// Whether [`Writer::push`] would not have to wait.

@@ -13,14 +13,22 @@
 
 mod clock;
 mod edge;
+mod generation;
 mod handover;
 mod intake;
+mod meter;
+mod operator;
 mod shards;
 mod waker;
 
 pub use clock::{Clock, EPOCH, Epoch, wall_us};
 pub use edge::{Edge, EdgeMeter, EdgeReceiver, edge};
+pub use generation::{
+    Culprit, Engine, EngineStatus, Generation, Graph, Rescaled, ScaleError, working_on,
+};
 pub use handover::Handover;
 pub use intake::{Closed, Intake, IntakeLimits, Retained, Writer};
+pub use meter::{Meters, OperatorMeter, OperatorReport};
+pub use operator::{Credit, FUEL_BYTES, Offload, PACE, keyed, lower, offload, sink, source};
 pub use shards::{LANES, ShardTable};
 pub use waker::Waker;
