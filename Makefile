@@ -1,0 +1,95 @@
+# Every target installs what it needs itself; each does nothing when it is there.
+#
+#   make run     build, start on ./data, publish the sample clip, print the page to open
+#   make test    formatting, lints, unit, integration and browser tests
+#   make bench   the README's figures, each beside its peer in the same run
+#   make soak    kills, rescales and faults for SOAK_MINUTES (default 10)
+#   make lint    formatting and lints only      make docs   the crates' documentation
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help run test bench soak lint fmt docs web packages packages-test packages-bench clean-data
+
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+BUILD_PACKAGES := build-essential pkg-config cmake clang nodejs npm \
+	libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev gstreamer1.0-plugins-base \
+	gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav
+TEST_PACKAGES := ffmpeg chromium rtmpdump mediainfo gstreamer1.0-tools python3 python3-pip curl
+BENCH_PACKAGES := nginx libnginx-mod-rtmp wrk nghttp2-client
+SOAK_MINUTES ?= 10
+CLIP := tests/data/bigbuckbunny.mp4
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+# $(call install,LIST): the packages of LIST that dpkg doesn't have. Node may
+# come from elsewhere than Debian, so a working `node` counts as installed.
+define install
+	@missing=(); for package in $(1); do \
+	  case $$package in nodejs|npm) command -v $${package%js} >/dev/null || missing+=($$package);; \
+	  python3|python3-pip) command -v python3 >/dev/null || missing+=($$package);; \
+	  *) dpkg -s $$package >/dev/null 2>&1 || missing+=($$package);; esac; done; \
+	if [ $${#missing[@]} -gt 0 ]; then \
+	  echo "installing $${missing[*]}"; \
+	  $(SUDO) apt-get update -q; \
+	  DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -qy --no-install-recommends "$${missing[@]}"; \
+	fi
+endef
+
+packages:
+	$(call install,$(BUILD_PACKAGES))
+
+packages-test: packages
+	$(call install,$(TEST_PACKAGES))
+
+packages-bench: packages-test
+	$(call install,$(BENCH_PACKAGES))
+
+web: web/dist/index.html
+
+web/node_modules/.package-lock.json: web/package-lock.json | packages
+	cd web && npm ci --no-audit --no-fund
+	touch $@
+
+web/dist/index.html: web/node_modules/.package-lock.json $(shell find web/src web/public web/index.html web/vite.config.ts -type f 2>/dev/null)
+	cd web && npm run build
+	touch $@
+
+tests/browser/node_modules/.package-lock.json: tests/browser/package-lock.json | packages-test
+	cd tests/browser && npm ci --no-audit --no-fund
+	touch $@
+
+# A current ffmpeg (HEVC, AV1, Opus over Enhanced RTMP) beside Debian's.
+.cache/ffmpeg: | packages-test
+	python3 -m pip install -q --target .cache/python imageio-ffmpeg==0.6.0
+	ln -sf "$$(echo $(CURDIR)/.cache/python/imageio_ffmpeg/binaries/ffmpeg-*)" $@
+
+run: packages web
+	cargo build --release --bin millstream
+	target/release/millstream serve --data data --demo $(CLIP)
+
+lint: packages web
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cd web && npm run check
+
+test: packages-test web tests/browser/node_modules/.package-lock.json .cache/ffmpeg
+	$(MAKE) lint
+	cd web && npm test
+	cargo build --bin millstream
+	cargo test --workspace --no-fail-fast
+
+bench: packages-bench web tests/browser/node_modules/.package-lock.json
+	cargo build --release --bin millstream
+	python3 tests/bench/bench.py
+
+soak: packages-test web
+	cargo build --release --bin millstream
+	SOAK_MINUTES=$(SOAK_MINUTES) cargo test --release --test it -- --ignored soak --nocapture
+
+fmt:
+	cargo fmt --all
+
+docs: packages
+	cargo doc --workspace --no-deps

@@ -1,0 +1,5 @@
+//! The pool at work on small real streams, through its public face.
+
+mod fixture;
+mod ladder;
+mod trouble;

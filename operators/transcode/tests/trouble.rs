@@ -1,0 +1,168 @@
+//! What comes out when it doesn't.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use records::{FrameBody, Rendition, Rung, Sample};
+
+use super::fixture::{Clip, Fixture, patient, pts};
+use crate::transcode::{EventKind, TranscodeConfig};
+
+const R240: Rendition = Rendition::Rung(240);
+const R160: Rendition = Rendition::Rung(160);
+
+fn two_rungs() -> TranscodeConfig {
+    let rung = |height, bitrate_kbps| Rung { height, bitrate_kbps };
+    TranscodeConfig { ladder: vec![rung(240, 400), rung(160, 250)], ..patient() }
+}
+
+/// Publishes in real time times `speed`; a cut at each keyframe.
+fn publish_paced(f: &mut Fixture, clip: &Clip, speed: f64) {
+    let begin = Instant::now();
+    for (index, sample) in clip.samples.iter().enumerate() {
+        let due = Duration::from_secs_f64(index as f64 / 25.0 / speed);
+        std::thread::sleep(due.saturating_sub(begin.elapsed()));
+        if sample.keyframe {
+            f.cut(pts(sample), clip.init.timescale);
+        }
+        f.offer(FrameBody::Sample(sample.clone()));
+    }
+}
+
+#[test]
+fn a_slow_rung_is_shed_alone_and_comes_back() {
+    let clip = Clip::make(426, 320, 250, 5);
+    let config = TranscodeConfig {
+        lag_shed_ms: 400,
+        lag_restore_ms: 300,
+        restore_after_ms: 200,
+        ..two_rungs()
+    };
+    // The upper rung takes 12 ms per picture, published every 8 ms.
+    let mut f = Fixture::slowed(config, Some((240, 12_000)));
+    f.run(&clip, 0, true);
+    publish_paced(&mut f, &clip, 5.0);
+    assert!(f.pool.snapshot()[0].rungs.iter().any(|r| r.frames_out > 0));
+    f.offer(FrameBody::Pause);
+    f.drained(0, &[R240, R160]);
+    let events = f.events.lock().clone();
+    let (low, high) = (f.of(0, R160), f.of(0, R240));
+    assert!(matches!(events.first(), Some(EventKind::Shed { rendition: R240, .. })), "{events:?}");
+    assert!(events.contains(&EventKind::Restored { rendition: R240 }), "{events:?}");
+    assert_eq!(low.times(), clip.times(), "the lower rung lacks nothing");
+    assert!(!high.gaps.is_empty() && high.gaps.len() < 50, "{:?}", high.gaps);
+    // Every segment is either there, from its keyframe on, or a gap.
+    let there: Vec<u64> = high.keyframes().iter().map(|at| *at as u64 / (5 * 512)).collect();
+    let mut all: Vec<u64> = there.iter().chain(&high.gaps).copied().collect();
+    all.sort_unstable();
+    assert_eq!(all, (0..50).collect::<Vec<_>>());
+    assert_eq!(high.samples.len(), there.len() * 5);
+}
+
+#[test]
+fn a_full_queue_skips_to_a_keyframe() {
+    let clip = Clip::make(320, 256, 150, 5);
+    let config = TranscodeConfig { queue_frames_max: 8, ..two_rungs() };
+    let mut f = Fixture::slowed(config, Some((160, 2000)));
+    f.run(&clip, 0, true);
+    publish_paced(&mut f, &clip, 40.0);
+    f.offer(FrameBody::Pause);
+    f.drained(0, &[R160]);
+    let events = f.events.lock().clone();
+    assert!(events.contains(&EventKind::Skipping), "{events:?}");
+    assert!(events.iter().any(|e| matches!(e, EventKind::Skipped { pictures } if *pictures > 0)));
+    let rung = f.of(0, R160);
+    let begun: Vec<u64> = rung.keyframes().iter().map(|at| *at as u64 / (5 * 512)).collect();
+    let mut all: Vec<u64> = begun.iter().chain(&rung.gaps).copied().collect();
+    all.sort_unstable();
+    assert_eq!(all, (0..30).collect::<Vec<_>>());
+    let snapshot = f.pool.snapshot();
+    assert!(snapshot.is_empty(), "no run is being encoded any more");
+}
+
+#[test]
+fn corrupt_samples_cost_their_own_segment() {
+    let clip = Clip::make(320, 256, 40, 10);
+    let mut f = Fixture::new(two_rungs());
+    f.run(&clip, 0, true);
+    let mut broken = clip.clone();
+    for sample in &mut broken.samples[10..20] {
+        let noise: Vec<u8> = (0..sample.data.len()).map(|i| (i * 37) as u8).collect();
+        sample.data = noise.into();
+    }
+    broken.samples[35].data = Bytes::from_static(b"\xff");
+    broken.samples[36].data = Bytes::new();
+    f.publish(&broken, 0);
+    f.offer(FrameBody::Pause);
+    f.drained(0, &[R160]);
+    let rung = f.of(0, R160);
+    let keyframes = rung.keyframes();
+    for segment in [0, 2, 3] {
+        assert!(keyframes.contains(&(segment * 10 * 512)), "{segment}: {keyframes:?}");
+    }
+    let begun = keyframes.iter().any(|at| *at == 10 * 512);
+    assert!(begun || rung.gaps == [1], "{:?}", rung.gaps);
+}
+
+#[test]
+fn a_source_that_never_decodes_ends_in_gaps() {
+    let clip = Clip::make(320, 256, 120, 10);
+    let mut f = Fixture::new(TranscodeConfig { restart_ms_min: 0, ..two_rungs() });
+    f.run(&clip, 0, true);
+    let noise = Bytes::from(vec![0x55; 300]);
+    let rest = clip.samples.iter().map(|s| Sample { data: noise.clone(), ..s.clone() }).collect();
+    let broken = Clip { samples: rest, ..clip };
+    f.publish(&broken, 0);
+    f.offer(FrameBody::Pause);
+    f.drained(0, &[R160, R240]);
+    assert_eq!(f.of(0, R160).gaps, (0..12).collect::<Vec<_>>());
+    assert!(f.of(0, R160).samples.is_empty());
+}
+
+#[test]
+fn an_encoder_that_hangs_is_drained_by_the_deadline() {
+    let clip = Clip::make(320, 256, 30, 10);
+    let config = TranscodeConfig { drain_ms_max: 300, ..two_rungs() };
+    // 20 s per picture.
+    let mut f = Fixture::slowed(config, Some((240, 20_000_000)));
+    f.run(&clip, 0, true);
+    f.publish(&clip, 0);
+    f.offer(FrameBody::Pause);
+    let begin = Instant::now();
+    f.drained(0, &[R160, R240]);
+    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+    let timed_out = EventKind::DrainTimedOut { rendition: R240 };
+    assert!(f.events.lock().contains(&timed_out));
+    // The next run is not held up by it.
+    let next = Clip::make(320, 160, 10, 10);
+    f.run(&next, 30 * 512, true);
+    f.offer(FrameBody::Pause);
+    f.offer(FrameBody::End);
+}
+
+#[test]
+fn one_stream_does_not_wait_for_another() {
+    let clip = Clip::make(320, 256, 30, 10);
+    let mut f = Fixture::slowed(two_rungs(), Some((240, 20_000_000)));
+    f.run(&clip, 0, true);
+    f.publish(&clip, 0);
+    // A second stream in the same pool, without the slow rung.
+    let small = Clip::make(256, 200, 30, 10);
+    f.stream = records::StreamId::generate();
+    f.run(&small, 0, true);
+    f.publish(&small, 0);
+    f.offer(FrameBody::Pause);
+    f.drained(1, &[R160]);
+    assert_eq!(f.of(1, R160).times(), small.times());
+}
+
+#[test]
+fn forgetting_a_stream_ends_it() {
+    let clip = Clip::make(320, 256, 30, 10);
+    let mut f = Fixture::new(two_rungs());
+    f.run(&clip, 0, true);
+    f.publish(&clip, 0);
+    f.pool.forget(f.stream);
+    f.drained(0, &[R160, R240]);
+    assert!(f.pool.snapshot().is_empty());
+}

@@ -1,0 +1,477 @@
+//! Which streams there are, and whose key is whose, across restarts.
+//!
+//! ```text
+//! API, RTMP gate ──change──► Catalog ──append, fsync──► log topic `catalog`
+//!                              │ view in memory ◄──latest per key── at boot
+//! ```
+//!
+//! Enters: changes, each durable before its method returns. Leaves: lookups, at
+//! memory speed. Held: every stream that wasn't forgotten. Never done here:
+//! driving a stream's life (that is the registry's), or keeping a key in the
+//! clear.
+//!
+//! Changes are made one after the other: a change reads the view, appends its
+//! new entries and only then shows them. It runs in a task of its own, so a
+//! caller that goes away half-way doesn't leave log and view apart.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use log::{Log, NewRecord, Topic};
+use parking_lot::RwLock;
+use records::{StreamId, StreamState};
+use serde::{Deserialize, Serialize};
+
+use crate::keys::{KeyError, KeyHash, StreamKey};
+
+/// Entities in the topic are told apart by what their key begins with.
+const KEY_PREFIX: &str = "stream/";
+
+/// Longest title, in characters.
+pub const TITLE_CHARS_MAX: usize = 200;
+/// Longest category, in characters.
+pub const CATEGORY_CHARS_MAX: usize = 100;
+
+/// What is known of one broadcast. Holds a hash of its key: not for API answers as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamEntry {
+    /// Which one.
+    pub stream_id: StreamId,
+    /// As given by its maker.
+    pub title: String,
+    /// As given by its maker; may be empty.
+    pub category: String,
+    /// None once the key moved to the successor, or the stream was deleted.
+    pub key_hash: Option<KeyHash>,
+    /// Where it is in its life.
+    pub state: StreamState,
+    /// Wall clock in microseconds since 1970, as all times here.
+    pub created_at_us: u64,
+    /// When its first publisher came.
+    pub started_at_us: Option<u64>,
+    /// When it was over.
+    pub ended_at_us: Option<u64>,
+    /// Publishers so far, the present one included.
+    pub sessions: u32,
+    /// The broadcast that took over its key.
+    pub successor: Option<StreamId>,
+    /// The broadcast that it took its key over from.
+    pub predecessor: Option<StreamId>,
+    /// Ended by its maker: never to be shown or continued.
+    pub deleted: bool,
+}
+
+/// Why the catalog didn't do it.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    /// The caller's: no such stream.
+    #[error("no stream {0}")]
+    Unknown(StreamId),
+    /// The caller's: the stream is over, so this can't happen to it any more.
+    #[error("stream {0} is over")]
+    Over(StreamId),
+    /// The caller's: the stream is not over yet.
+    #[error("stream {0} is not over")]
+    NotOver(StreamId),
+    /// The caller's: a deleted stream has no successor.
+    #[error("stream {0} can't be continued by a new one: it was deleted")]
+    NoSuccessor(StreamId),
+    /// The caller's: a field is missing or too long.
+    #[error("{field} {reason}")]
+    Field {
+        /// Which field.
+        field: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The disk's: what is stored is not a stream.
+    #[error(
+        "the catalog's entry {key} can't be read ({reason}); restore the data directory from a backup"
+    )]
+    Entry {
+        /// Its key in the topic.
+        key: String,
+        /// Why not.
+        reason: String,
+    },
+    /// The log's; see there whether a retry helps.
+    #[error("the catalog can't be stored: {0}")]
+    Log(#[from] log::Error),
+    /// The machine's.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// Ours: the task that made the change died.
+    #[error("a change of the catalog was interrupted")]
+    Interrupted,
+}
+
+#[derive(Default)]
+struct View {
+    streams: HashMap<StreamId, StreamEntry>,
+    by_key: HashMap<KeyHash, StreamId>,
+}
+
+impl View {
+    fn put(&mut self, entry: StreamEntry) {
+        self.remove(entry.stream_id);
+        if let Some(key) = entry.key_hash {
+            self.by_key.insert(key, entry.stream_id);
+        }
+        self.streams.insert(entry.stream_id, entry);
+    }
+
+    fn remove(&mut self, id: StreamId) {
+        if let Some(entry) = self.streams.remove(&id)
+            && let Some(key) = entry.key_hash
+            && self.by_key.get(&key) == Some(&id)
+        {
+            self.by_key.remove(&key);
+        }
+    }
+
+    fn get(&self, id: StreamId) -> Result<&StreamEntry, CatalogError> {
+        self.streams.get(&id).ok_or(CatalogError::Unknown(id))
+    }
+}
+
+struct Shared {
+    log: Arc<dyn Log>,
+    view: RwLock<View>,
+    // Held by the one change under way.
+    changing: tokio::sync::Mutex<()>,
+}
+
+/// The catalog of streams; clones share it. Changes need a tokio runtime.
+#[derive(Clone)]
+pub struct Catalog {
+    shared: Arc<Shared>,
+}
+
+impl fmt::Debug for Catalog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Catalog({} streams)", self.shared.view.read().streams.len())
+    }
+}
+
+/// What a change does.
+enum Change {
+    Put(Vec<StreamEntry>),
+    Forget(StreamId),
+}
+
+impl Catalog {
+    /// Reads what the log holds. Streams that were live when the server
+    /// stopped still say so: their owner decides how they go on.
+    ///
+    /// # Errors
+    /// [`CatalogError::Log`] if the log can't be read, [`CatalogError::Entry`]
+    /// if it holds something that isn't a stream.
+    pub async fn load(log: Arc<dyn Log>) -> Result<Self, CatalogError> {
+        let mut view = View::default();
+        for record in log.latest(Topic::Catalog).await? {
+            let key = String::from_utf8_lossy(&record.key).into_owned();
+            // Other entities share the topic.
+            let (Some(_), Some(value)) = (key.strip_prefix(KEY_PREFIX), record.value) else {
+                continue;
+            };
+            let entry = serde_json::from_slice::<StreamEntry>(&value)
+                .map_err(|error| CatalogError::Entry { key, reason: error.to_string() })?;
+            view.put(entry);
+        }
+        let changing = tokio::sync::Mutex::new(());
+        Ok(Self { shared: Arc::new(Shared { log, view: RwLock::new(view), changing }) })
+    }
+
+    /// The stream, if it exists; deleted ones do.
+    #[must_use]
+    pub fn get(&self, id: StreamId) -> Option<StreamEntry> {
+        self.shared.view.read().streams.get(&id).cloned()
+    }
+
+    /// The stream whose key this is. Reads nothing but its hash.
+    #[must_use]
+    pub fn by_key(&self, key: &str) -> Option<StreamId> {
+        // A key of another length is never one of ours; don't hash megabytes for strangers.
+        if key.len() > 256 {
+            return None;
+        }
+        self.shared.view.read().by_key.get(&KeyHash::of(key)).copied()
+    }
+
+    /// All streams that `wanted` accepts, oldest first.
+    #[must_use]
+    pub fn list(&self, wanted: impl Fn(&StreamEntry) -> bool) -> Vec<StreamEntry> {
+        let view = self.shared.view.read();
+        let mut found: Vec<_> =
+            view.streams.values().filter(|entry| wanted(entry)).cloned().collect();
+        // UUIDv7 sort by time.
+        found.sort_unstable_by_key(|entry| entry.stream_id);
+        found
+    }
+
+    /// Streams that viewers can expect parts from, now or soon, oldest first.
+    #[must_use]
+    pub fn live(&self) -> Vec<StreamEntry> {
+        self.list(|entry| entry.state.is_live())
+    }
+
+    /// A new stream with a key of its own, which is never to be had again.
+    ///
+    /// # Errors
+    /// [`CatalogError::Field`], [`CatalogError::Log`], [`CatalogError::Key`].
+    pub async fn create(
+        &self,
+        title: &str,
+        category: &str,
+    ) -> Result<(StreamEntry, StreamKey), CatalogError> {
+        let title = text("title", title, 1, TITLE_CHARS_MAX)?;
+        let category = text("category", category, 0, CATEGORY_CHARS_MAX)?;
+        let key = StreamKey::generate()?;
+        let entry = StreamEntry { key_hash: Some(key.hash()), ..fresh(title, category) };
+        let id = entry.stream_id;
+        self.change(move |_| Ok(Change::Put(vec![entry]))).await?;
+        Ok((self.found(id)?, key))
+    }
+
+    /// Replaces the stream's key; the old one is refused from now on.
+    ///
+    /// # Errors
+    /// [`CatalogError::Unknown`]; [`CatalogError::Over`] if it was deleted or
+    /// its key moved on; [`CatalogError::Log`], [`CatalogError::Key`].
+    pub async fn rotate_key(&self, id: StreamId) -> Result<StreamKey, CatalogError> {
+        let key = StreamKey::generate()?;
+        let hash = key.hash();
+        self.change(move |view| {
+            let entry = view.get(id)?;
+            if entry.key_hash.is_none() {
+                return Err(CatalogError::Over(id));
+            }
+            Ok(Change::Put(vec![StreamEntry { key_hash: Some(hash), ..entry.clone() }]))
+        })
+        .await?;
+        Ok(key)
+    }
+
+    /// Publisher number `session` (1 for the stream's first) came: it is active.
+    ///
+    /// # Errors
+    /// [`CatalogError::Unknown`], [`CatalogError::Over`], [`CatalogError::Log`].
+    pub async fn started(&self, id: StreamId, session: u32) -> Result<(), CatalogError> {
+        let now = runtime::wall_us();
+        self.change(move |view| {
+            let entry = alive(view, id)?;
+            Ok(Change::Put(vec![StreamEntry {
+                state: StreamState::StreamActive,
+                started_at_us: entry.started_at_us.or(Some(now)),
+                // Never falls: the data plane tells sessions apart by it.
+                sessions: entry.sessions.max(session),
+                ..entry.clone()
+            }]))
+        })
+        .await
+    }
+
+    /// Publisher number `session` dropped: the stream waits for the next. Does
+    /// nothing if that one is there already, or the stream is over.
+    ///
+    /// # Errors
+    /// [`CatalogError::Unknown`], [`CatalogError::Log`].
+    pub async fn dropped(&self, id: StreamId, session: u32) -> Result<(), CatalogError> {
+        self.change(move |view| {
+            let entry = view.get(id)?;
+            if entry.state != StreamState::StreamActive || entry.sessions != session {
+                return Ok(Change::Put(Vec::new()));
+            }
+            let state = StreamState::Reconnecting;
+            Ok(Change::Put(vec![StreamEntry { state, ..entry.clone() }]))
+        })
+        .await
+    }
+
+    /// The stream's state is `state` from now on. Setting the one that it has does nothing.
+    ///
+    /// # Errors
+    /// [`CatalogError::Unknown`]; [`CatalogError::Over`], since a complete
+    /// stream stays complete; [`CatalogError::Log`].
+    pub async fn set_state(&self, id: StreamId, state: StreamState) -> Result<(), CatalogError> {
+        let now = runtime::wall_us();
+        self.change(move |view| {
+            if view.get(id)?.state == state {
+                return Ok(Change::Put(Vec::new()));
+            }
+            let entry = alive(view, id)?;
+            let over = state == StreamState::StreamComplete;
+            Ok(Change::Put(vec![StreamEntry {
+                state,
+                started_at_us: entry.started_at_us.or(state.is_live().then_some(now)),
+                ended_at_us: over.then_some(now),
+                ..entry.clone()
+            }]))
+        })
+        .await
+    }
+
+    /// Ends the stream for good: its key is refused, nothing continues it.
+    /// Deleting again does nothing.
+    ///
+    /// # Errors
+    /// [`CatalogError::Unknown`], [`CatalogError::Log`].
+    pub async fn delete(&self, id: StreamId) -> Result<(), CatalogError> {
+        let now = runtime::wall_us();
+        self.change(move |view| {
+            let entry = view.get(id)?;
+            if entry.deleted {
+                return Ok(Change::Put(Vec::new()));
+            }
+            Ok(Change::Put(vec![StreamEntry {
+                key_hash: None,
+                state: StreamState::StreamComplete,
+                ended_at_us: entry.ended_at_us.or(Some(now)),
+                deleted: true,
+                ..entry.clone()
+            }]))
+        })
+        .await
+    }
+
+    /// The publisher of a finished stream came back with its key: a new stream
+    /// of the same title and category takes the key over. Both change at once.
+    ///
+    /// If it has a successor already, that one is the answer: publishers that
+    /// race get the same stream.
+    ///
+    /// # Errors
+    /// [`CatalogError::Unknown`], [`CatalogError::NotOver`],
+    /// [`CatalogError::NoSuccessor`], [`CatalogError::Log`].
+    pub async fn successor(&self, id: StreamId) -> Result<StreamEntry, CatalogError> {
+        self.change(move |view| {
+            let old = view.get(id)?;
+            if old.deleted {
+                return Err(CatalogError::NoSuccessor(id));
+            }
+            if old.successor.is_some() {
+                return Ok(Change::Put(Vec::new()));
+            }
+            if old.state != StreamState::StreamComplete {
+                return Err(CatalogError::NotOver(id));
+            }
+            let new = StreamEntry {
+                key_hash: old.key_hash,
+                predecessor: Some(id),
+                ..fresh(old.title.clone(), old.category.clone())
+            };
+            let successor = Some(new.stream_id);
+            Ok(Change::Put(vec![StreamEntry { key_hash: None, successor, ..old.clone() }, new]))
+        })
+        .await?;
+        let successor = self.found(id)?.successor;
+        self.found(successor.ok_or(CatalogError::Unknown(id))?)
+    }
+
+    /// Removes a finished stream altogether, once nothing of it is stored any
+    /// more. Its key goes with it. Forgetting what isn't there does nothing.
+    ///
+    /// # Errors
+    /// [`CatalogError::NotOver`], [`CatalogError::Log`].
+    pub async fn forget(&self, id: StreamId) -> Result<(), CatalogError> {
+        self.change(move |view| match view.get(id) {
+            Ok(entry) if entry.state != StreamState::StreamComplete => {
+                Err(CatalogError::NotOver(id))
+            }
+            Ok(_) => Ok(Change::Forget(id)),
+            Err(_) => Ok(Change::Put(Vec::new())),
+        })
+        .await
+    }
+
+    fn found(&self, id: StreamId) -> Result<StreamEntry, CatalogError> {
+        self.get(id).ok_or(CatalogError::Unknown(id))
+    }
+
+    /// Decides on a change from the view, makes it durable, then shows it.
+    async fn change(
+        &self,
+        decide: impl FnOnce(&View) -> Result<Change, CatalogError> + Send + 'static,
+    ) -> Result<(), CatalogError> {
+        let shared = Arc::clone(&self.shared);
+        let task = tokio::spawn(async move {
+            let _turn = shared.changing.lock().await;
+            let change = decide(&shared.view.read())?;
+            let records = match &change {
+                Change::Put(entries) => {
+                    entries.iter().map(record).collect::<Result<Vec<_>, _>>()?
+                }
+                Change::Forget(id) => vec![NewRecord::tombstone(0, record_key(*id))],
+            };
+            shared.log.append_many(Topic::Catalog, records).await?;
+            let mut view = shared.view.write();
+            match change {
+                Change::Put(entries) => {
+                    entries.into_iter().for_each(|entry| view.put(entry));
+                }
+                Change::Forget(id) => view.remove(id),
+            }
+            Ok(())
+        });
+        task.await.map_err(|_| CatalogError::Interrupted)?
+    }
+}
+
+fn alive(view: &View, id: StreamId) -> Result<&StreamEntry, CatalogError> {
+    let entry = view.get(id)?;
+    match entry.state == StreamState::StreamComplete {
+        true => Err(CatalogError::Over(id)),
+        false => Ok(entry),
+    }
+}
+
+fn fresh(title: String, category: String) -> StreamEntry {
+    StreamEntry {
+        stream_id: StreamId::generate(),
+        title,
+        category,
+        key_hash: None,
+        state: StreamState::Created,
+        created_at_us: runtime::wall_us(),
+        started_at_us: None,
+        ended_at_us: None,
+        sessions: 0,
+        successor: None,
+        predecessor: None,
+        deleted: false,
+    }
+}
+
+fn record_key(id: StreamId) -> String {
+    format!("{KEY_PREFIX}{id}")
+}
+
+fn record(entry: &StreamEntry) -> Result<NewRecord, CatalogError> {
+    let key = record_key(entry.stream_id);
+    match serde_json::to_vec(entry) {
+        Ok(value) => Ok(NewRecord::new(0, key, value)),
+        Err(error) => Err(CatalogError::Entry { key, reason: error.to_string() }),
+    }
+}
+
+/// A field's text without blanks around it, if its length is right and it is printable.
+fn text(field: &'static str, text: &str, min: usize, max: usize) -> Result<String, CatalogError> {
+    let text = text.trim();
+    let refuse = |reason| Err(CatalogError::Field { field, reason });
+    let chars = text.chars().count();
+    if chars < min {
+        return refuse("is missing".into());
+    }
+    if chars > max {
+        return refuse(format!("has {chars} characters, the limit is {max}"));
+    }
+    if text.chars().any(char::is_control) {
+        return refuse("holds control characters".into());
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+#[path = "catalog_tests.rs"]
+mod tests;

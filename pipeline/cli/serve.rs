@@ -1,0 +1,180 @@
+//! `serve` and `config check`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use clients::{Clip, PublishOptions, Stop};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::{Config, LogFormat};
+use crate::server::Server;
+
+/// `millstream serve`. Flags win over the environment, which wins over the file.
+#[derive(Args)]
+pub struct Serve {
+    #[command(flatten)]
+    settings: Settings,
+    /// Publish this file in a loop through our own RTMP port, and print the page to open.
+    #[arg(long, value_name = "FILE")]
+    demo: Option<PathBuf>,
+}
+
+/// Where settings come from.
+#[derive(Args)]
+struct Settings {
+    /// Configuration file (TOML); pipeline/config.example.toml explains every key.
+    #[arg(long, value_name = "FILE", env = "MILLSTREAM_CONFIG")]
+    config: Option<PathBuf>,
+    /// Data directory (data.dir).
+    #[arg(long, value_name = "DIR")]
+    data: Option<String>,
+    /// Where HTTP is served (http.listen).
+    #[arg(long, value_name = "ADDR")]
+    http: Option<String>,
+    /// Where publishers connect (rtmp.listen).
+    #[arg(long, value_name = "ADDR")]
+    rtmp: Option<String>,
+    /// Data-plane workers at the start (pipeline.workers).
+    #[arg(long, value_name = "N")]
+    workers: Option<String>,
+    /// Any other key, as in the file: --set hls.dvr=10m.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+impl Settings {
+    fn load(self) -> anyhow::Result<Config> {
+        let mut flags = Vec::new();
+        let named = [
+            ("data.dir", self.data),
+            ("http.listen", self.http),
+            ("rtmp.listen", self.rtmp),
+            ("pipeline.workers", self.workers),
+        ];
+        for (key, value) in named {
+            flags.extend(value.map(|value| (key.to_owned(), value)));
+        }
+        for pair in self.set {
+            let (key, value) =
+                pair.split_once('=').with_context(|| format!("--set {pair}: expected KEY=VALUE"))?;
+            flags.push((key.to_owned(), value.to_owned()));
+        }
+        Ok(Config::load(self.config.as_deref(), &crate::config::environment(), &flags)?)
+    }
+}
+
+impl Serve {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let config = self.settings.load()?;
+        start_logging(&config);
+        // The data plane has threads of its own; these move bytes.
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .thread_name("io")
+            .enable_all()
+            .build()?;
+        runtime.block_on(serve(config, self.demo))?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+async fn serve(config: Config, demo: Option<PathBuf>) -> anyhow::Result<()> {
+    let server = Server::start(&config).await?;
+    println!("millstream {}", env!("CARGO_PKG_VERSION"));
+    println!("  pages    http://{}/", shown(server.http));
+    if let Some(https) = server.https {
+        println!("           https://{}/", shown(https));
+    }
+    println!("  publish  rtmp://{}/live", shown(server.rtmp));
+    if let Some(rtmps) = server.rtmps {
+        println!("           rtmps://{}/live", shown(rtmps));
+    }
+    println!("  data     {}", config.data_dir.display());
+    if config.admin_token.is_none() {
+        println!("  token    in {}", config.data_dir.join(crate::keys::ADMIN_TOKEN_FILE).display());
+    }
+    let stop_demo = Stop::new();
+    if let Some(file) = demo {
+        start_demo(&server, &file, stop_demo.clone()).await?;
+    }
+
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+        _ = terminate.recv() => {}
+    }
+    println!("stopping; once more to stop at once");
+    stop_demo.stop();
+    tokio::select! {
+        () = server.stop() => {}
+        _ = tokio::signal::ctrl_c() => println!("stopped at once; streams resume at the next start"),
+    }
+    Ok(())
+}
+
+/// Makes a stream and publishes `file` to it, as any publisher would.
+async fn start_demo(server: &Server, file: &PathBuf, stop: Stop) -> anyhow::Result<()> {
+    let clip = Arc::new(Clip::open(file).with_context(|| file.display().to_string())?);
+    let catalog = server.app().registry.catalog();
+    let (entry, key) = catalog.create("Big Buck Bunny, over and over", "Demo").await?;
+    let address = std::net::SocketAddr::new(loopback(server.rtmp), server.rtmp.port());
+    let mut options = PublishOptions::new(format!("rtmp://{address}/live/{}", key.expose()));
+    options.looping = true;
+    options.reconnect = true;
+    tokio::spawn(async move {
+        if let Err(error) = clients::publish(clip, options, stop).await {
+            tracing::error!(%error, "the demo's publisher failed");
+        }
+    });
+    println!();
+    println!("  Open     http://{}/watch/{}", shown(server.http), entry.stream_id);
+    Ok(())
+}
+
+fn loopback(address: std::net::SocketAddr) -> std::net::IpAddr {
+    if address.ip().is_unspecified() {
+        std::net::Ipv4Addr::LOCALHOST.into()
+    } else {
+        address.ip()
+    }
+}
+
+/// An address that can be typed into a browser.
+fn shown(address: std::net::SocketAddr) -> String {
+    std::net::SocketAddr::new(loopback(address), address.port()).to_string()
+}
+
+fn start_logging(config: &Config) {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_new(&config.log.level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let subscriber =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match config.log.format {
+        LogFormat::Json => subscriber.json().init(),
+        LogFormat::Text => subscriber.with_target(false).init(),
+    }
+}
+
+/// `millstream config`.
+#[derive(Args)]
+pub struct ConfigCommand {
+    #[command(subcommand)]
+    command: ConfigSubcommand,
+}
+
+#[derive(Subcommand)]
+enum ConfigSubcommand {
+    /// Validate a configuration: file, environment and flags together.
+    Check(Settings),
+}
+
+impl ConfigCommand {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let ConfigSubcommand::Check(settings) = self.command;
+        settings.load()?;
+        println!("the configuration is valid");
+        Ok(ExitCode::SUCCESS)
+    }
+}

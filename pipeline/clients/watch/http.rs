@@ -1,0 +1,266 @@
+//! HTTP as a player does it: keep-alive connections, gzip, timings.
+//!
+//! Enters: URLs. Leaves: [`Fetched`]. Held: idle connections, one pool for
+//! each viewer, as real viewers don't share any.
+
+use std::io::Read;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use flate2::read::GzDecoder;
+use http::{HeaderMap, Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Empty};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::Connect;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::ClientConfig;
+use tower::util::BoxCloneSyncService;
+
+use crate::net::{Stream, Trust};
+
+/// Longest body that is taken, in bytes: a segment at 100 Mbit/s for 10 s.
+const BODY_BYTES_MAX: usize = 128 << 20;
+
+type Connector = BoxCloneSyncService<Uri, TokioIo<Stream>, std::io::Error>;
+
+/// A response, whole.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body, decompressed.
+    pub body: Bytes,
+    /// Bytes of body on the wire.
+    pub wire_bytes: u64,
+    /// From the request to the response's headers: what blocking took.
+    pub waited: Duration,
+    /// From the headers to the body's end.
+    pub transfer: Duration,
+    /// When the last byte came.
+    pub at: Instant,
+}
+
+/// A request without a usable response.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum FetchError {
+    /// The URL is malformed: the playlist's or the caller's fault.
+    #[error("not a URL that can be fetched: {0}")]
+    Url(String),
+    /// No connection or it broke; a retry may help.
+    #[error("request failed: {0}")]
+    Connection(String),
+    /// Nothing came in time; a retry may help.
+    #[error("no response within {0:?}")]
+    Timeout(Duration),
+    /// The body is too long or not what its encoding says: the server's fault.
+    #[error("unusable body: {0}")]
+    Body(&'static str),
+}
+
+/// One viewer's way to the server.
+#[derive(Clone)]
+pub struct Http {
+    client: Client<ConnectorService, Empty<Bytes>>,
+}
+
+/// Names the connector's type; clones share nothing.
+#[derive(Clone)]
+struct ConnectorService(Connector);
+
+impl tower::Service<Uri> for ConnectorService {
+    type Response = TokioIo<Stream>;
+    type Error = std::io::Error;
+    type Future = <Connector as tower::Service<Uri>>::Future;
+
+    fn poll_ready(
+        &mut self,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), Self::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        self.0.call(uri)
+    }
+}
+
+fn is_connector(_: &(impl Connect + Clone)) {}
+
+impl Http {
+    /// A way to the server, not yet connected. `http2`: h2 over TLS, h2c over
+    /// plain TCP, one connection for everything.
+    ///
+    /// # Errors
+    /// The TLS library refuses the certificates in `trust`.
+    pub fn new(trust: &Trust, http2: bool) -> Result<Self, rustls::Error> {
+        let alpn: &[&[u8]] = if http2 { &[b"h2"] } else { &[b"http/1.1"] };
+        Ok(Self::with_tls(trust.client_config(alpn)?, http2))
+    }
+
+    /// As [`Self::new`] with a shared TLS configuration, whose making costs
+    /// too much to be repeated for a thousand viewers.
+    #[must_use]
+    pub fn with_tls(tls: Arc<ClientConfig>, http2: bool) -> Self {
+        let connector =
+            ConnectorService(BoxCloneSyncService::new(tower::service_fn(move |uri: Uri| {
+                let tls = Arc::clone(&tls);
+                async move { connect(&uri, &tls).await }
+            })));
+        is_connector(&connector);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .http2_only(http2)
+            .build(connector);
+        Self { client }
+    }
+
+    /// Fetches `url`, `range` (first byte, length) of it if given.
+    ///
+    /// # Errors
+    /// See [`FetchError`]; an HTTP error status is not one.
+    pub async fn get(
+        &self,
+        url: &str,
+        range: Option<(u64, u64)>,
+        timeout: Duration,
+    ) -> Result<Fetched, FetchError> {
+        let began = Instant::now();
+        let fetching = self.fetch(url, range, began);
+        tokio::time::timeout(timeout, fetching).await.map_err(|_| FetchError::Timeout(timeout))?
+    }
+
+    async fn fetch(
+        &self,
+        url: &str,
+        range: Option<(u64, u64)>,
+        began: Instant,
+    ) -> Result<Fetched, FetchError> {
+        let mut request = Request::get(url)
+            .header(header::ACCEPT_ENCODING, "gzip")
+            // A page on another site asks: the answer must allow it.
+            .header(header::ORIGIN, "https://player.example");
+        if let Some((start, length)) = range {
+            let end = start.saturating_add(length).saturating_sub(1);
+            request = request.header(header::RANGE, format!("bytes={start}-{end}"));
+        }
+        let request = request.body(Empty::new()).map_err(|_| FetchError::Url(url.to_owned()))?;
+        let failed = |e: &dyn std::error::Error| FetchError::Connection(chain(e));
+        let response = self.client.request(request).await.map_err(|e| failed(&e))?;
+        let headers_at = Instant::now();
+        let (parts, mut incoming) = response.into_parts();
+        let mut first = Bytes::new();
+        let mut rest: Vec<u8> = Vec::new();
+        while let Some(frame) = incoming.frame().await {
+            let Ok(data) = frame.map_err(|e| failed(&e))?.into_data() else {
+                continue;
+            };
+            // Most bodies come in one piece, which then isn't copied.
+            if first.is_empty() {
+                first = data;
+                continue;
+            }
+            if rest.is_empty() {
+                rest.extend_from_slice(&first);
+            }
+            rest.extend_from_slice(&data);
+            if rest.len() > BODY_BYTES_MAX {
+                return Err(FetchError::Body("longer than 128 MiB"));
+            }
+        }
+        let at = Instant::now();
+        let body = if rest.is_empty() { first } else { Bytes::from(rest) };
+        let wire_bytes = body.len() as u64;
+        let gzip = parts.headers.get(header::CONTENT_ENCODING).is_some_and(|v| v == "gzip");
+        let body = if gzip { gunzip(&body)? } else { body };
+        Ok(Fetched {
+            status: parts.status,
+            headers: parts.headers,
+            body,
+            wire_bytes,
+            waited: headers_at - began,
+            transfer: at - headers_at,
+            at,
+        })
+    }
+}
+
+async fn connect(uri: &Uri, tls: &Arc<ClientConfig>) -> std::io::Result<TokioIo<Stream>> {
+    let host = uri.host().ok_or_else(|| std::io::Error::other("the URL has no host"))?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let secure = uri.scheme_str() == Some("https");
+    let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
+    Ok(TokioIo::new(Stream::connect(host, port, secure.then_some(tls)).await?))
+}
+
+fn gunzip(body: &[u8]) -> Result<Bytes, FetchError> {
+    let mut plain = Vec::with_capacity(body.len() * 4);
+    let mut decoder = GzDecoder::new(body).take(BODY_BYTES_MAX as u64);
+    decoder.read_to_end(&mut plain).map_err(|_| FetchError::Body("not gzip as it says"))?;
+    Ok(plain.into())
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        source = inner.source();
+    }
+    text
+}
+
+/// Resolves `reference` against `base` (RFC 3986 §5.2, as far as playlists
+/// need it: absolute URLs, absolute paths, relative paths with `.` and `..`).
+#[must_use]
+pub fn resolve(base: &str, reference: &str) -> String {
+    if reference.contains("://") {
+        return reference.to_owned();
+    }
+    let scheme_end = base.find("://").map_or(0, |at| at + 3);
+    if let Some(rest) = reference.strip_prefix("//") {
+        return format!("{}{rest}", &base[..scheme_end]);
+    }
+    let path_start = base[scheme_end..].find('/').map_or(base.len(), |at| at + scheme_end);
+    if reference.starts_with('/') {
+        return format!("{}{reference}", &base[..path_start]);
+    }
+    let path_end = base.find(['?', '#']).unwrap_or(base.len()).max(path_start);
+    let directory = base[path_start..path_end].rsplit_once('/').map_or("", |(dir, _)| dir);
+    let (path, query) = reference.split_at(reference.find('?').unwrap_or(reference.len()));
+    let mut segments: Vec<&str> = directory.split('/').skip(1).collect();
+    for segment in path.split('/') {
+        match segment {
+            "." => {}
+            ".." => {
+                segments.pop();
+            }
+            other => segments.push(other),
+        }
+    }
+    format!("{}/{}{query}", &base[..path_start], segments.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resolves_references() {
+        let base = "http://h:80/live/a/main.m3u8?x=/y";
+        for (reference, expected) in [
+            ("seg.m4s", "http://h:80/live/a/seg.m4s"),
+            ("../b/seg.m4s?q=1", "http://h:80/live/b/seg.m4s?q=1"),
+            ("./seg.m4s", "http://h:80/live/a/seg.m4s"),
+            ("/seg.m4s", "http://h:80/seg.m4s"),
+            ("//g/seg.m4s", "http://g/seg.m4s"),
+            ("https://g/seg.m4s", "https://g/seg.m4s"),
+        ] {
+            assert_eq!(resolve(base, reference), expected);
+        }
+        assert_eq!(resolve("http://h", "a"), "http://h/a");
+    }
+}

@@ -1,0 +1,189 @@
+//! The configuration as plain structs, one per section. What each value means
+//! and why it is bounded is in `table.rs` and so in `config.example.toml`.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use records::Rung;
+
+/// The checked configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Log, segments and keys.
+    pub data_dir: PathBuf,
+    /// None: made at the first start, see [`crate::keys::admin_token`].
+    pub admin_token: Option<Secret>,
+    /// Viewers and the API.
+    pub http: Http,
+    /// Publishers.
+    pub rtmp: Rtmp,
+    /// The dataflow.
+    pub pipeline: Pipeline,
+    /// The life of a broadcast.
+    pub stream: Stream,
+    /// The ladder.
+    pub transcode: Transcode,
+    /// What viewers get.
+    pub hls: Hls,
+    /// What the server says.
+    pub log: Logging,
+    /// Whether panics may be injected.
+    pub faults: bool,
+}
+
+/// A text that no log, error or debug print shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// A TLS listener beside a plain one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// Where.
+    pub listen: SocketAddr,
+    /// Certificate chain, PEM.
+    pub cert: PathBuf,
+    /// Private key, PEM.
+    pub key: PathBuf,
+}
+
+/// `[http]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Http {
+    /// Plain HTTP.
+    pub listen: SocketAddr,
+    /// Without a trailing slash; None: from each request's Host.
+    pub public_url: Option<String>,
+    /// HTTPS.
+    pub tls: Option<Tls>,
+}
+
+/// `[rtmp]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rtmp {
+    /// Plain RTMP.
+    pub listen: SocketAddr,
+    /// Without a trailing slash; None: the HTTP host with this port.
+    pub public_url: Option<String>,
+    /// RTMPS.
+    pub tls: Option<Tls>,
+    /// Connections at once.
+    pub connections_max: usize,
+    /// TLS and RTMP handshake.
+    pub handshake_timeout: Duration,
+    /// Handshake to publish.
+    pub publish_timeout: Duration,
+    /// Silence that ends a connection.
+    pub idle_timeout: Duration,
+    /// Time for bytes to gather between reads.
+    pub gather: Duration,
+    /// Bytes that a stream may have waiting for the dataflow.
+    pub budget_bytes: usize,
+    /// Largest chunk size.
+    pub chunk_bytes_max: u32,
+    /// Longest message.
+    pub message_bytes_max: usize,
+    /// Chunk streams per connection.
+    pub chunk_streams_max: usize,
+    /// Unfinished messages of a connection together.
+    pub unfinished_bytes_max: usize,
+    /// AMF objects in each other.
+    pub amf_depth_max: usize,
+    /// AMF values per message.
+    pub amf_values_max: usize,
+}
+
+/// `[pipeline]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pipeline {
+    /// Worker threads of the first generation, `1..=64`.
+    pub workers: usize,
+    /// Epochs of 100 ms that the dataflow's end may be behind.
+    pub lag_epochs_max: u64,
+    /// Bytes per stream kept for replay.
+    pub retained_bytes_max: usize,
+    /// Budget of each edge out of the dataflow.
+    pub edge_bytes_max: usize,
+}
+
+/// `[stream]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stream {
+    /// How long a dropped publisher may take to come back.
+    pub reconnect_window: Duration,
+}
+
+/// `[transcode]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transcode {
+    /// Whether there is a ladder.
+    pub enabled: bool,
+    /// Highest first, heights even and unique.
+    pub ladder: Vec<Rung>,
+    /// x264's speed.
+    pub preset: String,
+    /// 0: by picture size.
+    pub encoder_threads: u32,
+    /// Of each software decoder.
+    pub decoder_threads: u32,
+    /// Bytes of pictures that may wait for a decoder.
+    pub queue_bytes_max: usize,
+    /// The same in pictures.
+    pub queue_frames_max: usize,
+    /// Decoded pictures that may wait for each encoder.
+    pub raw_frames_max: u32,
+    /// Lag from which rungs are dropped.
+    pub lag_shed: Duration,
+    /// Lag below which the stream is calm; less than `lag_shed`.
+    pub lag_restore: Duration,
+    /// Calm time before a rung comes back.
+    pub restore_after: Duration,
+}
+
+/// `[hls]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hls {
+    /// Length of a part; less than `segment_target`.
+    pub part_target: Duration,
+    /// Length of a segment.
+    pub segment_target: Duration,
+    /// Longest segment: whole seconds, at least `segment_target`.
+    pub segment_max: Duration,
+    /// Segments listed at least.
+    pub window_segments: usize,
+    /// How far back viewers may seek.
+    pub dvr: Duration,
+    /// Segments per rendition in memory.
+    pub hot_segments: usize,
+    /// In parts, at least 3.
+    pub part_hold_back: f64,
+    /// Wait for the whole ladder.
+    pub ladder_wait: Duration,
+    /// How long segments outlive their broadcast.
+    pub keep: Duration,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Logging {
+    /// Directives for `tracing_subscriber::EnvFilter`.
+    pub level: String,
+    /// How lines look.
+    pub format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One object a line.
+    Json,
+}

@@ -1,0 +1,181 @@
+//! Every key: its kind, bounds, default, and what to know before changing it.
+//!
+//! The one place where keys are declared. `config.example.toml` is this table
+//! as text, and a test keeps it so.
+
+use std::time::Duration;
+
+use super::kind::Kind;
+
+/// One key.
+pub struct Key {
+    /// `section.name`.
+    pub name: &'static str,
+    /// What it takes.
+    pub kind: Kind,
+    /// Its default in TOML.
+    pub default: &'static str,
+    /// What it does, why it is as it is, and what follows from changing it.
+    pub doc: &'static str,
+}
+
+/// A section's name and what it is about.
+pub const SECTIONS: &[(&str, &str)] = &[
+    ("data", "What is kept on disk."),
+    ("admin", "Who may create, change and end streams."),
+    ("http", "Pages, playlists, segments and the API."),
+    ("http.tls", "The same over HTTPS, on a port of its own."),
+    ("rtmp", "Publishers: OBS, ffmpeg, hardware encoders."),
+    ("rtmp.tls", "The same over RTMPS, on a port of its own."),
+    ("pipeline", "The dataflow between publishers and viewers."),
+    ("stream", "The life of a broadcast."),
+    ("transcode", "Smaller pictures beside the published one."),
+    ("hls", "What viewers get."),
+    ("log", "What the server says about itself, on standard error."),
+    ("debug", "For tests only."),
+];
+
+const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+const fn s(s: u64) -> Duration {
+    Duration::from_secs(s)
+}
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+const fn key(name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
+    Key { name, kind, default, doc }
+}
+
+/// All of them, in the order of the example.
+#[rustfmt::skip]
+pub const KEYS: &[Key] = &[
+    key("data.dir", Kind::Text, r#""data""#,
+        "Directory for the log, segments and keys, made if it is missing; relative to where the server starts. One server at a time may use it. Streams and their keys live here: back it up, and keep it private."),
+
+    key("admin.token", Kind::Secret, r#""""#,
+        "Bearer token for the API calls that change something, at least 16 characters. Empty: one is made at the first start and kept in the data directory as admin-token. Better given as MILLSTREAM_ADMIN_TOKEN than in a file that others can read."),
+
+    key("http.listen", Kind::Address, r#""0.0.0.0:8080""#,
+        "Where HTTP/1.1 and HTTP/2 (prior knowledge) are served. 0.0.0.0 is every IPv4 interface, [::] every interface; 127.0.0.1 if a proxy on this machine stands in front."),
+    key("http.public_url", Kind::OptionalUrl(&["http", "https"]), r#""""#,
+        "How viewers reach this server, for the links that the API returns. Empty: taken from each request's Host header, which is right unless a proxy changes it."),
+    key("http.tls.listen", Kind::OptionalAddress, r#""""#,
+        "Where HTTPS is served. Empty: nowhere. Browsers speak HTTP/2 only over TLS, and low latency wants it: one connection instead of six."),
+    key("http.tls.cert", Kind::Text, r#""""#,
+        "Certificate chain in PEM, the server's own first. Re-read within seconds when the file changes, so a renewal needs no restart; `millstream cert` makes a self-signed one for trials."),
+    key("http.tls.key", Kind::Text, r#""""#,
+        "Its private key in PEM. Re-read together with the certificate."),
+
+    key("rtmp.listen", Kind::Address, r#""0.0.0.0:1935""#,
+        "Where publishers connect. 1935 is what every encoder assumes."),
+    key("rtmp.public_url", Kind::OptionalUrl(&["rtmp", "rtmps"]), r#""""#,
+        "How publishers reach this server, for the ingest_url that the API returns. Empty: the host of the HTTP links with the port of rtmp.listen."),
+    key("rtmp.connections_max", Kind::Integer(1, 1_000_000), "4096",
+        "Connections at once; one more is closed on arrival. Each may hold up to rtmp.unfinished_bytes_max and rtmp.budget_bytes, so this bounds the memory that strangers can use up."),
+    key("rtmp.handshake_timeout", Kind::Duration(ms(100), s(60)), r#""5s""#,
+        "TLS and RTMP handshake together. A slower connection is closed: clients that connect and say nothing must not add up."),
+    key("rtmp.publish_timeout", Kind::Duration(ms(100), s(300)), r#""10s""#,
+        "From the handshake to a publish with a valid key. Shorter may cut off people who type; longer lets strangers hold connections."),
+    key("rtmp.idle_timeout", Kind::Duration(s(1), s(600)), r#""10s""#,
+        "A publisher that sends nothing for so long is taken for gone, and its stream waits for a reconnect. Shorter frees a stream sooner from a half-open connection; longer survives worse networks."),
+    key("rtmp.gather", Kind::Duration(ms(0), ms(50)), r#""3ms""#,
+        "How long bytes gather before the socket is read again. Saves about a third of the CPU per publisher for that much latency; 0s reads at once."),
+    key("rtmp.budget_bytes", Kind::Size(64 * KIB, GIB), r#""8MiB""#,
+        "Bytes that one stream may have waiting for the dataflow. A publisher beyond it isn't read, so TCP slows its encoder. Must hold at least one message."),
+    key("rtmp.chunk_bytes_max", Kind::Size(128, 16 * MIB - 1), "\"16777215B\"",
+        "Largest chunk size that a publisher may set; the default is the protocol's largest message. Costs no memory by itself: only messages are held."),
+    key("rtmp.message_bytes_max", Kind::Size(64 * KIB, 16 * MIB - 1), r#""8MiB""#,
+        "Longest message, which is one picture. A publisher with a longer one is refused. 8MiB is a keyframe at 200 times the usual size."),
+    key("rtmp.chunk_streams_max", Kind::Integer(4, 65_597), "64",
+        "Chunk streams that one connection may use. Encoders use fewer than 10; the protocol allows 65,597, each costing memory for ever."),
+    key("rtmp.unfinished_bytes_max", Kind::Size(64 * KIB, GIB), r#""12MiB""#,
+        "Announced lengths of one connection's unfinished messages together. Must be at least rtmp.message_bytes_max; twice that lets sound and picture interleave in the worst case."),
+    key("rtmp.amf_depth_max", Kind::Integer(2, 64), "16",
+        "Objects inside objects in commands and metadata. Encoders use 3."),
+    key("rtmp.amf_values_max", Kind::Integer(64, 1_000_000), "4096",
+        "Values in one command or metadata message, all levels together."),
+    key("rtmp.tls.listen", Kind::OptionalAddress, r#""""#,
+        "Where RTMPS publishers connect; 443 or 1936 are usual. Empty: nowhere. Plain RTMP sends the stream key readable to anyone on the way."),
+    key("rtmp.tls.cert", Kind::Text, r#""""#,
+        "Certificate chain in PEM, re-read when it changes. May be the same file as http.tls.cert."),
+    key("rtmp.tls.key", Kind::Text, r#""""#,
+        "Its private key in PEM, re-read together with the certificate."),
+
+    key("pipeline.workers", Kind::Integer(1, 64), "1",
+        "Worker threads of the dataflow at the start; `millstream scale N` changes it while running. One carries hundreds of passed-through streams; more than there are cores only adds latency. Encoders have threads of their own."),
+    key("pipeline.lag_epochs_max", Kind::Integer(2, 600), "20",
+        "How far the end of the dataflow may be behind its beginning, in epochs of 100 ms, before sources pause. Larger rides out longer hiccups and holds more in memory."),
+    key("pipeline.retained_bytes_max", Kind::Size(MIB, 4 * GIB), r#""32MiB""#,
+        "Bytes per stream that are kept for replay until their segment is finished, should a worker fail. A stream that needs more resumes later, with a discontinuity. Should hold hls.segment_max of the highest bitrate: 32MiB is 4 s at 60 Mbit/s."),
+    key("pipeline.edge_bytes_max", Kind::Size(MIB, 16 * GIB), r#""64MiB""#,
+        "Bytes that may wait between the dataflow and each consumer (viewers' window, archive, encoders), all streams together. Beyond it sources pause."),
+
+    key("stream.reconnect_window", Kind::Duration(s(0), s(3600)), r#""30s""#,
+        "How long a stream waits for its publisher after the connection dropped. Coming back in time continues the same broadcast behind a discontinuity; after it the broadcast is over and viewers see the end. 0s ends it at once."),
+
+    key("transcode.enabled", Kind::Bool, "true",
+        "Whether to encode the ladder. false: viewers get only what was published, and CPU is needed for delivery alone."),
+    key("transcode.ladder", Kind::Ladder, concat!(
+        "[\n",
+        "    { height = 1080, bitrate_kbps = 6000 },\n",
+        "    { height = 720, bitrate_kbps = 3000 },\n",
+        "    { height = 480, bitrate_kbps = 1400 },\n",
+        "    { height = 360, bitrate_kbps = 800 },\n",
+        "    { height = 160, bitrate_kbps = 250 },\n",
+        "]"),
+        "Rungs below the published picture, at most 8, each with an even height from 64 to 4320 of its own and a bitrate from 32 to 200000 kbit/s that falls with the height. A rung is used only for sources higher than it; the published picture itself and an audio-only rendition always exist. Every rung costs CPU for every stream. In the environment: 720:3000,480:1400."),
+    key("transcode.preset", Kind::Choice(&["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo"]), r#""veryfast""#,
+        "x264's speed. Slower looks better at the same bitrate and costs CPU: medium about twice as much as veryfast. Hardware encoders ignore it."),
+    key("transcode.encoder_threads", Kind::Integer(0, 16), "0",
+        "Threads of each software encoder. 0 chooses by picture size: 1 up to 720p. More shortens latency and costs total CPU and some quality."),
+    key("transcode.decoder_threads", Kind::Integer(1, 16), "2",
+        "Threads of each software decoder; one decoder feeds all rungs of a stream."),
+    key("transcode.queue_bytes_max", Kind::Size(MIB, GIB), r#""16MiB""#,
+        "Published pictures of one stream that may wait for the decoder. Beyond it pictures are skipped up to the next keyframe, so an overloaded machine costs smoothness and not memory."),
+    key("transcode.queue_frames_max", Kind::Integer(10, 10_000), "600",
+        "The same in pictures."),
+    key("transcode.raw_frames_max", Kind::Integer(1, 32), "4",
+        "Decoded pictures that may wait for each encoder. They are uncompressed, 3 MB each at 1080p."),
+    key("transcode.lag_shed", Kind::Duration(ms(100), s(60)), r#""1s""#,
+        "Delay of a stream's ladder behind its publisher from which the highest rung is dropped at the next segment, and so on down to audio only. Lower sheds sooner and keeps latency; higher rides out peaks."),
+    key("transcode.lag_restore", Kind::Duration(ms(10), s(60)), r#""400ms""#,
+        "Delay below which a stream counts as calm again. Less than transcode.lag_shed, so that rungs don't flap."),
+    key("transcode.restore_after", Kind::Duration(s(1), s(3600)), r#""10s""#,
+        "How long a stream must have been calm before a dropped rung comes back; doubles each time that coming back was too much."),
+
+    key("hls.part_target", Kind::Duration(ms(50), s(2)), r#""200ms""#,
+        "Length of a low-latency part. A player is at least three parts behind, so this sets the latency; each part is a request per viewer, so halving it doubles those."),
+    key("hls.segment_target", Kind::Duration(ms(500), s(30)), r#""2s""#,
+        "Length of a segment, cut at the first keyframe from here on. Set the encoder's keyframe interval to the same or a divisor. Longer means fewer files and slower joining for plain HLS players."),
+    key("hls.segment_max", Kind::Duration(s(1), s(60)), r#""4s""#,
+        "Longest segment, in whole seconds: the declared EXT-X-TARGETDURATION, which can never change during a stream (RFC 8216bis 4.4.3.1). A published picture whose keyframes are farther apart than this is re-encoded. Plain players stay three times this behind."),
+    key("hls.window_segments", Kind::Integer(6, 1000), "15",
+        "Segments that a playlist lists at least (never under 6 or three target durations). More lets a slow player fall back further and makes playlists longer."),
+    key("hls.dvr", Kind::Duration(s(0), s(7 * 86_400)), r#""0s""#,
+        "How far back viewers may seek while it is live. Older segments come from disk. 0s: no further than hls.window_segments."),
+    key("hls.hot_segments", Kind::Integer(1, 1000), "6",
+        "Segments of each rendition that stay in memory after they are on disk. Viewers near the live edge never touch the disk; 6 segments of 2 s at 2.6 Mbit/s are 4 MB."),
+    key("hls.part_hold_back", Kind::Number(3.0, 20.0), "3.0",
+        "How far behind the end low-latency players should stay, in parts. Less than 3 is forbidden (Apple's authoring rules 14.3); more means fewer stalls on poor networks and more latency."),
+    key("hls.ladder_wait", Kind::Duration(s(0), s(60)), r#""5s""#,
+        "How long the first viewers wait for every rung to begin, so that nobody gets half a ladder."),
+    key("hls.keep", Kind::Duration(s(0), s(3650 * 86_400)), r#""1d""#,
+        "How long segments stay on disk after a broadcast is over. Then its playlists are gone too. A 3 Mbit/s stream takes 1.35 GB an hour, its ladder as much again."),
+
+    key("log.level", Kind::Text, r#""info""#,
+        "error, warn, info, debug or trace, also by module: info,sources=debug. info says what changed (streams, publishers, generations), warn what someone should look at, debug what a developer needs. Keys and tokens appear at no level."),
+    key("log.format", Kind::Choice(&["text", "json"]), r#""text""#,
+        "text for people, json for collectors: one object a line."),
+
+    key("debug.faults", Kind::Bool, "false",
+        "Whether the API may inject panics into operators, which the tests and benchmarks do. Never where strangers hold the admin token."),
+];
+
+/// The key called `name`.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
+}

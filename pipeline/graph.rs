@@ -1,0 +1,65 @@
+//! THE dataflow: what every packet goes through, on one screen.
+//!
+//! ```text
+//!              by stream                      encoders (I/O plane)
+//!                  │                            ▲      │ encoded frames
+//! packets ─► source ─► demux ─┬─► transcode ────┘ ◄────┘
+//!                             │       └─► segment ─┬─► hls      parts, to viewers
+//!                             └─► health           └─► archive  segment files, write once
+//! ```
+//!
+//! Enters: packets (retained until a checkpoint covers them). Leaves: parts,
+//! segments and health records, through bounded edges. Held: one demuxer and
+//! one segmenter per stream, on the worker that its shard is placed on. Ends
+//! with its generation; state goes to the next one (see [`crate::dataflow`]).
+//! Never done here: I/O, waiting, looking at a clock.
+
+use std::sync::Arc;
+
+use operators::demux::Demuxed;
+use records::{Frame, Packet};
+use runtime::{Generation, Offload, keyed, offload, sink, source};
+use timely::dataflow::ProbeHandle;
+use timely::dataflow::channels::pact::{Exchange, Pipeline};
+use timely::dataflow::operators::{OkErr, Probe};
+use timely::worker::Worker;
+
+use crate::dataflow::{MediaPlane, Routed};
+
+/// Adds the media dataflow to one worker.
+pub fn media(worker: &mut Worker, generation: &Arc<Generation>, plane: &MediaPlane) {
+    let me = worker.index();
+    worker.dataflow_named("media", |scope| {
+        let done = ProbeHandle::new();
+        let (g, table) = (|| Arc::clone(generation), generation.table.clone());
+        let by_stream = Exchange::new(move |p: &Packet| table.worker(p.stream.shard()) as u64);
+
+        let packets = source(
+            scope, "source", plane.packets.clone(), plane.packets_waker(me), g(), plane.credit(), done.clone(),
+        );
+        let demuxed = keyed(
+            packets, by_stream, "demux", g(), plane.demuxers(), |p: &Packet| p.stream, plane.demux(),
+        );
+        let (frames, health) = demuxed.ok_err(|demuxed| match demuxed {
+            Demuxed::Frame(frame) => Ok(frame),
+            Demuxed::Health(health) => Err(health),
+        });
+        sink(health, "health", g(), plane.deliver_health());
+
+        let encoders = Offload {
+            returns: plane.encoded.clone(),
+            waker: plane.encoded_waker(me),
+            credit: plane.credit(),
+            done: done.clone(),
+        };
+        let routed = offload(
+            frames, "transcode", g(), encoders, |f: &Frame| f.stream, plane.transcode(), Routed::encoded,
+        );
+        let media = keyed(
+            routed, Pipeline, "segment", g(), plane.segmenters(), |r: &Routed| r.frame.stream, plane.segment(),
+        );
+        let media = media.probe_with(&done);
+        sink(media.clone(), "hls", g(), plane.deliver_hls());
+        sink(media, "archive", g(), plane.deliver_archive());
+    });
+}

@@ -1,0 +1,31 @@
+//! `/live/{stream}/…`: playlists, parts and segments.
+
+use axum::body::Body;
+use axum::response::IntoResponse;
+use http::{HeaderValue, Request, Response, header};
+use records::StreamId;
+
+use super::{App, Problem};
+
+/// Where the live path begins.
+pub const PREFIX: &str = "/live/";
+
+/// Answers a request below [`PREFIX`].
+pub async fn respond<B>(app: &App, request: &Request<B>) -> Response<Body> {
+    let rest = request.uri().path().strip_prefix(PREFIX).unwrap_or_default();
+    let parsed = rest
+        .split_once('/')
+        .and_then(|(stream, path)| Some((stream.parse::<StreamId>().ok()?, path)));
+    let Some((stream, path)) = parsed else {
+        return with_cors(Problem::unknown_stream().into_response());
+    };
+    let (query, headers) = (request.uri().query(), request.headers());
+    app.origin.respond(stream, path, query, headers, request.method()).await.map(Body::new)
+}
+
+/// Players on other sites read our errors too (PROTOCOLS §1: CORS on every response).
+fn with_cors(mut response: Response<Body>) -> Response<Body> {
+    let any = HeaderValue::from_static("*");
+    response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, any);
+    response
+}

@@ -1,0 +1,186 @@
+//! `/metrics` and `/readyz`.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::{StatusCode, header};
+
+use super::{App, Problem, cluster};
+use crate::metrics::Exposition;
+
+/// Everything that is counted, for Prometheus.
+pub async fn show(State(app): State<App>) -> Response {
+    let mut text = Exposition::default();
+    data_plane(&app, &mut text);
+    publishers(&app, &mut text);
+    viewers(&app, &mut text);
+    encoders(&app, &mut text);
+    archive(&app, &mut text);
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text.finish()).into_response()
+}
+
+/// Whether viewers and publishers can be served, and if not, why.
+pub async fn ready(State(app): State<App>) -> Result<&'static str, Problem> {
+    if app.engine.status().workers == 0 {
+        let why = "the data plane is stopped; start it with `millstream scale 1`";
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, why));
+    }
+    Ok("ready\n")
+}
+
+fn data_plane(app: &App, text: &mut Exposition) {
+    let status = app.engine.status();
+    text.family("millstream_generation", "gauge", "The running generation of the data plane.")
+        .sample(&[], status.generation);
+    text.family("millstream_workers", "gauge", "Workers of the running generation; 0: stopped.")
+        .sample(&[], status.workers);
+    text.family("millstream_unplanned_ends_total", "counter", "Generations ended by a panic.")
+        .sample(&[], status.unplanned_ends);
+
+    let epoch = app.engine.clock().tick();
+    let operators = app.engine.meters().snapshot(epoch);
+    let mut each = |name: &str, kind: &str, help: &str, value: &dyn Fn(&runtime::OperatorReport) -> Option<f64>| {
+        let mut family = text.family(name, kind, help);
+        for report in &operators {
+            if let Some(value) = value(report) {
+                family.sample(&[("operator", &report.operator), ("worker", &report.worker)], value);
+            }
+        }
+    };
+    each("millstream_operator_records_in_total", "counter", "Records an operator took in; replays count again.", &|o| {
+        Some(o.records_in as f64)
+    });
+    each("millstream_operator_records_out_total", "counter", "Records an operator passed on; replays count again.", &|o| {
+        Some(o.records_out as f64)
+    });
+    each("millstream_operator_busy_seconds_total", "counter", "Time spent inside an operator.", &|o| {
+        Some(o.busy_us as f64 / 1e6)
+    });
+    each("millstream_operator_frontier_lag_epochs", "gauge", "Epochs of 100 ms by which its input is behind the clock.", &|o| {
+        o.frontier_lag_epochs.map(|lag| lag as f64)
+    });
+    each("millstream_operator_oldest_capability_lag_epochs", "gauge", "Epochs by which the oldest capability it holds is behind.", &|o| {
+        o.oldest_capability.map(|oldest| epoch.saturating_sub(oldest) as f64)
+    });
+
+    let queues = cluster::queues(app);
+    let mut bytes = text.family("millstream_queue_bytes", "gauge", "Bytes waiting in a queue of the data plane.");
+    for queue in &queues {
+        bytes.sample(&[("queue", &queue.name)], queue.bytes);
+    }
+    let mut records = text.family("millstream_queue_records_total", "counter", "Records ever put into it.");
+    for queue in &queues {
+        records.sample(&[("queue", &queue.name)], queue.records_total);
+    }
+}
+
+fn publishers(app: &App, text: &mut Exposition) {
+    let rtmp = &app.rtmp;
+    text.family("millstream_publishers", "gauge", "Publishers connected.")
+        .sample(&[], app.registry.publishers());
+    text.family("millstream_rtmp_connections", "gauge", "RTMP connections open.")
+        .sample(&[], rtmp.connections_open.load(Relaxed));
+    text.family("millstream_rtmp_connections_total", "counter", "RTMP connections ever accepted.")
+        .sample(&[], rtmp.connections_total.load(Relaxed));
+    text.family("millstream_rtmp_received_bytes_total", "counter", "Bytes received from publishers.")
+        .sample(&[], rtmp.received_bytes_total.load(Relaxed));
+    text.family("millstream_rtmp_packets_total", "counter", "Packets handed to the data plane.")
+        .sample(&[], rtmp.packets_total.load(Relaxed));
+    let mut refused = text.family("millstream_rtmp_refused_total", "counter", "Publishers refused.");
+    for (reason, count) in rtmp.refused_total.read() {
+        refused.sample(&[("reason", &reason)], count);
+    }
+    let mut closed = text.family("millstream_rtmp_closed_total", "counter", "Connections by what ended them.");
+    for (reason, count) in rtmp.closed_total.read() {
+        closed.sample(&[("reason", &reason)], count);
+    }
+    let latest = app.health.latest();
+    let mut each = |name: &str, help: &str, value: &dyn Fn(&records::Health) -> f64| {
+        let mut family = text.family(name, "gauge", help);
+        for health in &latest {
+            family.sample(&[("stream", &health.stream)], value(health));
+        }
+    };
+    each("millstream_stream_bitrate_kbps", "Payload received in the last second.", &|h| f64::from(h.bitrate_kbps));
+    each("millstream_stream_fps", "Pictures received in the last second.", &|h| f64::from(h.fps));
+    each("millstream_stream_dropped", "Messages that could not be used in the last second.", &|h| f64::from(h.dropped));
+}
+
+fn viewers(app: &App, text: &mut Exposition) {
+    let hls = app.origin.metrics();
+    let mut delay = text.family(
+        "millstream_part_delay_seconds",
+        "histogram",
+        "From when a part's last frame was due until it could be fetched.",
+    );
+    let buckets = hls.part_latency.cumulative();
+    let total = buckets.last().map_or(0, |(_, count)| *count);
+    for (bound, count) in buckets {
+        let le = bound.map_or("+Inf".to_owned(), |us| (us as f64 / 1e6).to_string());
+        delay.suffixed("_bucket", &[("le", &le)], count);
+    }
+    delay.suffixed("_sum", &[], hls.part_latency.sum_us() as f64 / 1e6);
+    delay.suffixed("_count", &[], total);
+
+    text.family("millstream_hls_renders_total", "counter", "Playlists rendered.")
+        .sample(&[], hls.renders_total.load(Relaxed));
+    text.family("millstream_hls_waiting", "gauge", "Requests waiting for media.")
+        .sample(&[], hls.waiting.load(Relaxed));
+    text.family("millstream_hls_timeouts_total", "counter", "Requests that waited in vain.")
+        .sample(&[], hls.timeouts_total.load(Relaxed));
+    text.family("millstream_hls_memory_bytes", "gauge", "Media held in memory for viewers.")
+        .sample(&[], hls.hot_bytes.load(Relaxed));
+    text.family("millstream_hls_cold_reads_total", "counter", "Segments read from storage.")
+        .sample(&[], hls.cold_reads_total.load(Relaxed));
+    text.family("millstream_hls_cold_errors_total", "counter", "Such reads that failed.")
+        .sample(&[], hls.cold_errors_total.load(Relaxed));
+    text.family("millstream_hls_repeats_total", "counter", "Records that were there already (replays).")
+        .sample(&[], hls.repeats_total.load(Relaxed));
+    text.family("millstream_hls_filled_gaps_total", "counter", "Segments listed as gaps because nothing came for them.")
+        .sample(&[], hls.filled_gaps_total.load(Relaxed));
+}
+
+fn encoders(app: &App, text: &mut Exposition) {
+    let mut events =
+        text.family("millstream_transcode_events_total", "counter", "What happened to ladders.");
+    for (kind, count) in app.transcode_events.read() {
+        events.sample(&[("kind", &kind)], count);
+    }
+    let streams = app.encoders.snapshot();
+    let mut lag = text.family(
+        "millstream_rung_lag_seconds",
+        "gauge",
+        "How far a rung is behind its publisher.",
+    );
+    for stream in &streams {
+        for rung in &stream.rungs {
+            let labels: [(&str, &dyn std::fmt::Display); 2] =
+                [("stream", &stream.stream), ("rendition", &rung.rendition)];
+            lag.sample(&labels, rung.lag_ms as f64 / 1000.0);
+        }
+    }
+    let mut shed =
+        text.family("millstream_rung_shed", "gauge", "1: the rung is shed, because of overload.");
+    for stream in &streams {
+        for rung in &stream.rungs {
+            let labels: [(&str, &dyn std::fmt::Display); 2] =
+                [("stream", &stream.stream), ("rendition", &rung.rendition)];
+            shed.sample(&labels, u8::from(rung.shed));
+        }
+    }
+}
+
+fn archive(app: &App, text: &mut Exposition) {
+    let archive = app.archive.metrics();
+    let mut each = |name: &str, kind: &str, help: &str, value: &std::sync::atomic::AtomicU64| {
+        text.family(name, kind, help).sample(&[], value.load(Relaxed));
+    };
+    each("millstream_archive_segments_total", "counter", "Segments written to disk.", &archive.segments_total);
+    each("millstream_archive_bytes_total", "counter", "Bytes written to disk.", &archive.bytes_total);
+    each("millstream_archive_repeats_total", "counter", "Segments that were there already (replays).", &archive.repeats_total);
+    each("millstream_archive_overflow_lost_total", "counter", "Segments lost since storage is too slow.", &archive.overflow_lost_total);
+    each("millstream_archive_write_lost_total", "counter", "Segments lost since writing failed.", &archive.write_lost_total);
+    each("millstream_archive_announce_errors_total", "counter", "Failed attempts to announce segments.", &archive.announce_errors_total);
+    each("millstream_archive_queue_bytes", "gauge", "Bytes waiting to be written.", &archive.queue_bytes);
+}

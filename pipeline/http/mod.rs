@@ -1,0 +1,132 @@
+//! HTTP: one file per resource, each a thin layer over what it shows.
+//!
+//! Enters: requests. Leaves: responses; errors as problem documents (RFC
+//! 9457). Held: nothing but connections. Never done here: deciding anything.
+
+mod auth;
+mod base;
+mod cluster;
+mod live;
+mod metrics;
+mod pages;
+mod problem;
+mod server;
+mod streams;
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use axum::routing::{get, post, put};
+use http::{HeaderValue, Method, StatusCode, header};
+use operators::transcode::Pool;
+use runtime::Engine;
+use sinks::archive::Archive;
+use sinks::hls::Origin;
+use sources::rtmp::RtmpMeters;
+
+pub use problem::Problem;
+pub use server::serve;
+
+use crate::config::Secret;
+use crate::dataflow::MediaPlane;
+use crate::health::HealthBoard;
+use crate::events::EventCounts;
+use crate::registry::Registry;
+use crate::thumbnails::Thumbnails;
+use crate::urls::Urls;
+
+/// What the handlers share.
+pub struct Shared {
+    /// Streams and their publishers.
+    pub registry: Arc<Registry>,
+    /// The viewers' window.
+    pub origin: Origin,
+    /// The data plane.
+    pub engine: Arc<Engine>,
+    /// Its surroundings.
+    pub plane: Arc<MediaPlane>,
+    /// Publishers' health.
+    pub health: Arc<HealthBoard>,
+    /// Pictures of what is on.
+    pub thumbnails: Thumbnails,
+    /// The RTMP source's counters.
+    pub rtmp: Arc<RtmpMeters>,
+    /// Segment files.
+    pub archive: Arc<Archive>,
+    /// The ladder's encoders.
+    pub encoders: Pool,
+    /// What happened to ladders.
+    pub transcode_events: Arc<EventCounts>,
+    /// How we are reached.
+    pub urls: Urls,
+    /// Opens what changes things.
+    pub admin_token: Secret,
+    /// Whether panics may be injected.
+    pub faults_enabled: bool,
+}
+
+/// A cheap handle on [`Shared`].
+#[derive(Clone)]
+pub struct App(Arc<Shared>);
+
+impl App {
+    /// Wraps what the handlers share.
+    #[must_use]
+    pub fn new(shared: Shared) -> Self {
+        Self(Arc::new(shared))
+    }
+}
+
+impl Deref for App {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+/// All routes but the live path.
+pub fn router(app: App) -> Router {
+    Router::new()
+        .route("/api/streams", get(streams::list).post(streams::create))
+        .route("/api/streams/{id}", get(streams::show).delete(streams::delete))
+        .route("/api/streams/{id}/playback", get(streams::playback))
+        .route("/api/streams/{id}/health", get(streams::health))
+        .route("/api/streams/{id}/key", post(streams::rotate_key))
+        .route("/api/streams/{id}/thumbnail.jpg", get(streams::thumbnail))
+        .route("/api/cluster", get(cluster::show))
+        .route("/api/cluster/workers", put(cluster::scale))
+        .route("/api/cluster/faults", post(cluster::inject))
+        .route("/metrics", get(metrics::show))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(metrics::ready))
+        .fallback(pages::serve)
+        .layer(middleware::from_fn(headers))
+        .with_state(app)
+}
+
+/// CORS for the API's readers on other sites, and no guessing of types.
+async fn headers(request: Request, next: Next) -> Response {
+    let is_preflight = request.method() == Method::OPTIONS;
+    let mut response = if is_preflight {
+        let mut response = Response::new(axum::body::Body::empty());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        response
+    } else {
+        next.run(request).await
+    };
+    let headers = response.headers_mut();
+    let fixed = HeaderValue::from_static;
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, fixed("*"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, fixed("nosniff"));
+    if is_preflight {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, fixed("GET, POST, PUT, DELETE"));
+        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, fixed("authorization, content-type"));
+        headers.insert(header::ACCESS_CONTROL_MAX_AGE, fixed("86400"));
+    }
+    response
+}

@@ -1,0 +1,397 @@
+//! Everything in one process: builds it, runs it, ends it in order.
+//!
+//! ```text
+//! log ─► catalog ─► registry ─┐
+//! intakes ─► plane ─► engine ─┼─► listeners (HTTP, HTTPS, RTMP, RTMPS)
+//! origin, archive ◄─ edges ───┘
+//! ```
+//!
+//! Start goes from the durable to the visible: nobody is let in before what
+//! was live is there again. The end goes the other way round: publishers are
+//! sent away, streams end, their last parts and ENDLIST reach viewers, the
+//! data plane drains, and the log closes last.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use log::{Embedded, Log};
+use operators::transcode::Pool;
+use records::{Health, Media, MediaBody};
+use runtime::{Clock, EdgeReceiver, Engine, Intake, edge};
+use sinks::archive::Archive;
+use sinks::hls::Origin;
+use sources::rtmp::RtmpMeters;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::catalog::Catalog;
+use crate::config::{Config, Secret};
+use crate::dataflow::{Edges, MediaPlane, Quarantine, Quarantined};
+use crate::events::EventCounts;
+use crate::health::HealthBoard;
+use crate::http::{self, App, Shared};
+use crate::keys::{self, KeyError};
+use crate::registry::{Registry, TICK};
+use crate::settings;
+use crate::thumbnails::Thumbnails;
+use crate::tls::Certificate;
+
+/// How long streams may take to end when the server stops.
+const END_PATIENCE: Duration = Duration::from_secs(8);
+
+/// How long viewers have to fetch the last parts and ENDLIST.
+const FAREWELL: Duration = Duration::from_millis(700);
+
+/// Why the server didn't start. All but the last are the operator's to mend.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address can't be listened on.
+    #[error("cannot listen on {address} for {what}: {source}; is another server running there?")]
+    Listen {
+        /// What was to be served there.
+        what: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The data directory can't be used.
+    #[error("cannot use {path}: {source}")]
+    Data {
+        /// Which file or folder.
+        path: std::path::PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A setting is refused by the part that it is for.
+    #[error("the configuration cannot work: {0}")]
+    Config(String),
+    /// There is no admin token.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The log can't be opened or read.
+    #[error(transparent)]
+    Log(#[from] log::Error),
+    /// The streams can't be read.
+    #[error(transparent)]
+    Catalog(#[from] crate::catalog::CatalogError),
+    /// Certificates can't be used.
+    #[error(transparent)]
+    Tls(#[from] crate::tls::TlsError),
+    /// Encoders can't be used.
+    #[error(transparent)]
+    Transcode(#[from] operators::transcode::TranscodeError),
+    /// The archive can't be used.
+    #[error(transparent)]
+    Archive(#[from] sinks::archive::ArchiveError),
+    /// The data plane didn't start.
+    #[error(transparent)]
+    Scale(#[from] runtime::ScaleError),
+}
+
+/// A running server.
+pub struct Server {
+    /// Where HTTP is served, with the port that was chosen for port 0.
+    pub http: SocketAddr,
+    /// Where HTTPS is served, if it is.
+    pub https: Option<SocketAddr>,
+    /// Where RTMP is served.
+    pub rtmp: SocketAddr,
+    /// Where RTMPS is served, if it is.
+    pub rtmps: Option<SocketAddr>,
+    app: App,
+    stop_rtmp: watch::Sender<bool>,
+    stop_http: watch::Sender<bool>,
+    rtmp_tasks: JoinSet<()>,
+    http_tasks: JoinSet<()>,
+    // The archive's queue closes when its edge's task ends.
+    plane_tasks: JoinSet<()>,
+    archive: Arc<Archive>,
+    log: Arc<dyn Log>,
+}
+
+impl Server {
+    /// Starts everything; when this returns, publishers and viewers can come.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(config: &Config) -> Result<Self, StartError> {
+        let data = config.data_dir.as_path();
+        std::fs::create_dir_all(data)
+            .map_err(|source| StartError::Data { path: data.into(), source })?;
+        let log: Arc<dyn Log> = Arc::new(open_log(data).await?);
+        let catalog = Arc::new(Catalog::load(Arc::clone(&log)).await?);
+        let admin_token = admin_token(config)?;
+
+        let archive = Arc::new(Archive::start(settings::archive(config), {
+            let log = Arc::clone(&log);
+            move || announcer(Arc::clone(&log))
+        })?);
+        let origin = Origin::new(settings::hls(config)?, Arc::new(archive.reader()));
+
+        let (hls, hls_out) = edge("hls", settings::edge_bytes(config));
+        let (to_archive, archive_out) = edge("archive", settings::edge_bytes(config));
+        let (health, health_out) = edge("health", settings::HEALTH_EDGE_BYTES);
+        let packets = Intake::new("packets", settings::packets(config));
+        let encoded = Intake::new("encoded", settings::encoded(config));
+        let transcode_events = Arc::new(EventCounts::default());
+        let counts = Arc::clone(&transcode_events);
+        let report = Arc::new(move |event| counts.record(&event));
+        let encoders = Pool::new(settings::transcode(config), encoded.clone(), report)?;
+        let (quarantined, quarantine_out) = mpsc::channel(1024);
+        let plane = Arc::new(MediaPlane::new(
+            settings::plane(config),
+            packets,
+            encoded,
+            encoders.clone(),
+            Edges { hls, archive: to_archive, health },
+            Quarantine::new(quarantined),
+        ));
+        let window = config.stream.reconnect_window;
+        let registry =
+            Arc::new(Registry::new(Arc::clone(&catalog), Arc::clone(&plane), origin.clone(), window));
+        restore(&registry, &*log, &archive, config).await?;
+
+        let http_listener = listen("HTTP", config.http.listen).await?;
+        let rtmp_listener = listen("RTMP", config.rtmp.listen).await?;
+        let (http, rtmp) = (local(&http_listener), local(&rtmp_listener));
+        let https = secure("HTTPS", config.http.tls.as_ref(), &[b"h2", b"http/1.1"]).await?;
+        let rtmps = secure("RTMPS", config.rtmp.tls.as_ref(), &[]).await?;
+
+        let engine = Engine::start(Arc::clone(&plane) as _, config.pipeline.workers, Clock::start())?;
+        let engine = Arc::new(engine);
+        let board = Arc::new(HealthBoard::default());
+        let meters = Arc::new(RtmpMeters::default());
+        let app = App::new(Shared {
+            registry: Arc::clone(&registry),
+            origin: origin.clone(),
+            engine: Arc::clone(&engine),
+            plane: Arc::clone(&plane),
+            health: Arc::clone(&board),
+            thumbnails: Thumbnails::default(),
+            rtmp: Arc::clone(&meters),
+            archive: Arc::clone(&archive),
+            encoders,
+            transcode_events,
+            urls: settings::urls(config, rtmp.port()),
+            admin_token,
+            faults_enabled: config.faults,
+        });
+
+        let mut plane_tasks = JoinSet::new();
+        plane_tasks.spawn(show(hls_out, app.clone()));
+        plane_tasks.spawn(store(archive_out, Arc::clone(&archive)));
+        plane_tasks.spawn(watch_health(health_out, board));
+        plane_tasks.spawn(watch_quarantine(quarantine_out, Arc::clone(&registry)));
+        plane_tasks.spawn(tick(Arc::clone(&registry)));
+
+        let (stop_rtmp, stopping_rtmp) = watch::channel(false);
+        let (stop_http, stopping_http) = watch::channel(false);
+        let mut rtmp_tasks = JoinSet::new();
+        let rtmp_config = Arc::new(settings::rtmp(config));
+        let rtmps_address = rtmps.as_ref().map(|(listener, _)| local(listener));
+        let https_address = https.as_ref().map(|(listener, _)| local(listener));
+        let plain = Some((rtmp_listener, None));
+        let ways_in = [plain, rtmps.map(|(listener, tls)| (listener, Some(tls)))];
+        for (listener, tls) in ways_in.into_iter().flatten() {
+            let mut stopping = stopping_rtmp.clone();
+            let stopped = async move {
+                let _ = stopping.wait_for(|stop| *stop).await;
+            };
+            let (gate, config) = (Arc::clone(&registry), Arc::clone(&rtmp_config));
+            let meters = Arc::clone(&meters);
+            rtmp_tasks.spawn(sources::rtmp::serve(listener, tls, gate, config, meters, stopped));
+        }
+        let mut http_tasks = JoinSet::new();
+        let router = http::router(app.clone());
+        let plain = Some((http_listener, None));
+        let ways_out = [plain, https.map(|(listener, tls)| (listener, Some(tls)))];
+        for (listener, tls) in ways_out.into_iter().flatten() {
+            let (app, router) = (app.clone(), router.clone());
+            http_tasks.spawn(http::serve(listener, tls, app, router, stopping_http.clone()));
+        }
+        Ok(Self {
+            http,
+            https: https_address,
+            rtmp,
+            rtmps: rtmps_address,
+            app,
+            stop_rtmp,
+            stop_http,
+            rtmp_tasks,
+            http_tasks,
+            plane_tasks,
+            archive,
+            log,
+        })
+    }
+
+    /// What the handlers share, for whoever runs in the same process.
+    #[must_use]
+    pub fn app(&self) -> &App {
+        &self.app
+    }
+
+    /// Ends broadcasts, lets viewers fetch their end, and closes everything in order.
+    pub async fn stop(mut self) {
+        tracing::info!("stopping: broadcasts end");
+        self.app.registry.end_all(END_PATIENCE).await;
+        self.stop_rtmp.send_replace(true);
+        while self.rtmp_tasks.join_next().await.is_some() {}
+        tokio::time::sleep(FAREWELL).await;
+        self.stop_http.send_replace(true);
+        while self.http_tasks.join_next().await.is_some() {}
+        let engine = Arc::clone(&self.app.engine);
+        // Blocks until what is in flight is through.
+        let _ = tokio::task::spawn_blocking(move || engine.stop()).await;
+        self.plane_tasks.shutdown().await;
+        let archive = self.archive;
+        let _ = tokio::task::spawn_blocking(move || archive.close()).await;
+        drop(self.log);
+        tracing::info!("stopped");
+    }
+}
+
+async fn open_log(data: &Path) -> Result<Embedded, log::Error> {
+    let data = data.to_owned();
+    // Replaying the journal blocks.
+    let opened = tokio::task::spawn_blocking(move || Embedded::open(&data)).await;
+    opened.unwrap_or(Err(log::Error::Closed))
+}
+
+/// The token in the configuration, or one that is made once and kept.
+fn admin_token(config: &Config) -> Result<Secret, KeyError> {
+    match &config.admin_token {
+        Some(given) => Ok(given.clone()),
+        None => keys::admin_token(&config.data_dir),
+    }
+}
+
+/// Appends the archive's announcements to the log's topic `segments`.
+fn announcer(
+    log: Arc<dyn Log>,
+) -> impl Fn(&[(records::StreamId, Vec<u8>)]) -> Result<(), sinks::archive::AnnounceError> {
+    move |values| {
+        let records = values
+            .iter()
+            .map(|(stream, value)| {
+                let partition = log::Topic::Segments.partition(stream.shard());
+                let key = stream.0.as_bytes().to_vec();
+                log::NewRecord::new(partition, key, value.clone())
+            })
+            .collect();
+        log::wait(log.append_many(log::Topic::Segments, records))
+            .map(drop)
+            .map_err(|error| sinks::archive::AnnounceError(Box::new(error)))
+    }
+}
+
+/// Takes up what was live when the process last ended.
+async fn restore(
+    registry: &Registry,
+    log: &dyn Log,
+    archive: &Arc<Archive>,
+    config: &Config,
+) -> Result<(), StartError> {
+    for entry in registry.catalog().live() {
+        let stream = entry.stream_id;
+        let announcements = crate::announcements::of(log, stream).await?;
+        let (reader, window) = (Arc::clone(archive), settings::restored_window(config));
+        // Looks at every segment's file.
+        let restored = tokio::task::spawn_blocking(move || {
+            reader.restore(stream, announcements, window)
+        })
+        .await
+        .unwrap_or_default();
+        if let Some(restored) = &restored {
+            archive.adopt(stream, restored);
+        }
+        let resume = restored.as_ref().map(|restored| operators::demux::Resume {
+            next_msn: restored.resume.next_msn,
+            next_run: restored.resume.next_run,
+            end: restored.resume.end,
+            origin_wall_us: restored.resume.origin_wall_us,
+        });
+        tracing::info!(%stream, restored = restored.is_some(), "stream waits for its publisher");
+        registry.restore(&entry, restored, resume).await?;
+    }
+    Ok(())
+}
+
+async fn listen(what: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    let failed = |source| StartError::Listen { what, address, source };
+    TcpListener::bind(address).await.map_err(failed)
+}
+
+fn local(listener: &TcpListener) -> SocketAddr {
+    // A bound socket has an address.
+    listener.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)))
+}
+
+type Secured = (TcpListener, sources::rtmp::TlsConfig);
+
+/// A listener with a certificate, if one is configured.
+async fn secure(
+    what: &'static str,
+    tls: Option<&crate::config::Tls>,
+    protocols: &[&[u8]],
+) -> Result<Option<Secured>, StartError> {
+    let Some(tls) = tls else { return Ok(None) };
+    let certificate = Certificate::load(&tls.cert, &tls.key, protocols)?;
+    Ok(Some((listen(what, tls.listen).await?, certificate.watch())))
+}
+
+/// Parts and segments to the viewers' window.
+async fn show(from: EdgeReceiver<Media>, app: App) {
+    let mut batch = Vec::new();
+    loop {
+        from.recv(&mut batch).await;
+        let ended: Vec<_> = batch
+            .iter()
+            .filter(|media| matches!(media.body, MediaBody::End))
+            .map(|media| media.stream)
+            .collect();
+        app.origin.apply_all(batch.drain(..));
+        for stream in ended {
+            app.thumbnails.forget(stream);
+            app.health.forget(stream);
+            // Waits for the log; parts of other streams may not.
+            let registry = Arc::clone(&app.registry);
+            tokio::spawn(async move { registry.ended(stream).await });
+        }
+    }
+}
+
+/// Segments to files.
+async fn store(from: EdgeReceiver<Media>, archive: Arc<Archive>) {
+    let mut batch = Vec::new();
+    loop {
+        from.recv(&mut batch).await;
+        batch.drain(..).for_each(|media| archive.push(media));
+    }
+}
+
+async fn watch_health(from: EdgeReceiver<Health>, board: Arc<HealthBoard>) {
+    let mut batch = Vec::new();
+    loop {
+        from.recv(&mut batch).await;
+        batch.drain(..).for_each(|health| board.record(health));
+    }
+}
+
+async fn watch_quarantine(mut out: mpsc::Receiver<Quarantined>, registry: Arc<Registry>) {
+    while let Some(quarantined) = out.recv().await {
+        registry.quarantined(quarantined).await;
+    }
+}
+
+async fn tick(registry: Arc<Registry>) {
+    let mut interval = tokio::time::interval(TICK);
+    loop {
+        interval.tick().await;
+        registry.tick();
+    }
+}

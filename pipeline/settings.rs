@@ -1,0 +1,167 @@
+//! The configuration, as each part wants it.
+//!
+//! One place knows both sides: the parts don't know the file's keys, and the
+//! file doesn't know the parts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use operators::demux::DemuxConfig;
+use operators::segment::SegmentConfig;
+use operators::transcode::{TranscodeConfig, inventory};
+use records::Codec;
+use runtime::IntakeLimits;
+use sinks::archive::{ArchiveConfig, Keep};
+use sinks::hls::HlsConfig;
+use sources::rtmp::RtmpConfig;
+use sources::rtmp::amf::AmfLimits;
+use sources::rtmp::chunk::ChunkLimits;
+
+use crate::config::Config;
+use crate::dataflow::PlaneConfig;
+use crate::server::StartError;
+use crate::urls::Urls;
+
+/// Health records that may wait: small, and lost to nobody but a graph.
+pub const HEALTH_EDGE_BYTES: usize = 4 << 20;
+
+/// The folder of segment files below the data directory.
+const MEDIA_FOLDER: &str = "media";
+
+/// Bytes that may wait for each consumer of the data plane.
+#[must_use]
+pub fn edge_bytes(config: &Config) -> usize {
+    config.pipeline.edge_bytes_max
+}
+
+/// What publishers may have waiting.
+#[must_use]
+pub fn packets(config: &Config) -> IntakeLimits {
+    IntakeLimits {
+        unread_bytes_max: config.rtmp.budget_bytes,
+        retained_bytes_max: config.pipeline.retained_bytes_max,
+    }
+}
+
+/// What encoders may have waiting.
+#[must_use]
+pub fn encoded(config: &Config) -> IntakeLimits {
+    IntakeLimits {
+        unread_bytes_max: config.rtmp.budget_bytes,
+        retained_bytes_max: config.pipeline.retained_bytes_max,
+    }
+}
+
+/// The operators.
+#[must_use]
+pub fn plane(config: &Config) -> PlaneConfig {
+    let demux = DemuxConfig {
+        segment_target: config.hls.segment_target,
+        segment_max: config.hls.segment_max,
+        can_encode: can_encode(config),
+        ..DemuxConfig::default()
+    };
+    let segment = SegmentConfig { part_target: config.hls.part_target, ..SegmentConfig::default() };
+    PlaneConfig {
+        demux: Arc::new(demux),
+        segment: Arc::new(segment),
+        lag_epochs_max: config.pipeline.lag_epochs_max,
+    }
+}
+
+/// Pictures that this machine can make anew; none without encoders.
+fn can_encode(config: &Config) -> Vec<Codec> {
+    if !config.transcode.enabled {
+        return Vec::new();
+    }
+    let inventory = inventory();
+    let all = [Codec::H264, Codec::Hevc, Codec::Av1];
+    all.into_iter().filter(|codec| inventory.can_transcode(*codec)).collect()
+}
+
+/// The encoders.
+#[must_use]
+pub fn transcode(config: &Config) -> TranscodeConfig {
+    let given = &config.transcode;
+    TranscodeConfig {
+        enabled: given.enabled,
+        ladder: given.ladder.clone(),
+        preset: given.preset.clone(),
+        encoder_threads: given.encoder_threads,
+        decoder_threads: given.decoder_threads,
+        queue_bytes_max: given.queue_bytes_max,
+        queue_frames_max: given.queue_frames_max,
+        raw_frames_max: given.raw_frames_max,
+        lag_shed_ms: millis(given.lag_shed),
+        lag_restore_ms: millis(given.lag_restore),
+        restore_after_ms: millis(given.restore_after),
+        ..TranscodeConfig::default()
+    }
+}
+
+/// The viewers' window.
+///
+/// # Errors
+/// A combination that breaks a rule of HLS.
+pub fn hls(config: &Config) -> Result<HlsConfig, StartError> {
+    let given = &config.hls;
+    let hls = HlsConfig {
+        target_duration_s: target_duration_s(config),
+        window_segments: given.window_segments,
+        dvr: given.dvr,
+        hot_segments: given.hot_segments,
+        part_hold_back: given.part_hold_back,
+        ladder_wait: given.ladder_wait,
+    };
+    hls.validate().map_err(|error| StartError::Config(error.to_string()))?;
+    Ok(hls)
+}
+
+/// EXT-X-TARGETDURATION: the longest segment, rounded (bis 4.4.3.1).
+fn target_duration_s(config: &Config) -> u32 {
+    config.hls.segment_max.as_secs_f64().round() as u32
+}
+
+/// How much of a stream's past is shown again after a restart.
+#[must_use]
+pub fn restored_window(config: &Config) -> Duration {
+    let listed = config.hls.segment_max * u32::try_from(config.hls.window_segments).unwrap_or(u32::MAX);
+    config.hls.dvr.max(listed)
+}
+
+/// Segment files.
+#[must_use]
+pub fn archive(config: &Config) -> ArchiveConfig {
+    let keep = config.hls.keep.max(restored_window(config) * 3);
+    ArchiveConfig::new(config.data_dir.join(MEDIA_FOLDER), Keep::For(keep))
+}
+
+/// Publishers' connections.
+#[must_use]
+pub fn rtmp(config: &Config) -> RtmpConfig {
+    let given = &config.rtmp;
+    RtmpConfig {
+        handshake_timeout: given.handshake_timeout,
+        publish_timeout: given.publish_timeout,
+        idle_timeout: given.idle_timeout,
+        connections_max: given.connections_max,
+        chunk: ChunkLimits {
+            chunk_bytes_max: given.chunk_bytes_max,
+            message_bytes_max: given.message_bytes_max,
+            chunk_streams_max: given.chunk_streams_max,
+            unfinished_bytes_max: given.unfinished_bytes_max,
+        },
+        amf: AmfLimits { depth_max: given.amf_depth_max, values_max: given.amf_values_max },
+        ..RtmpConfig::default()
+    }
+}
+
+/// The addresses that the API hands out.
+#[must_use]
+pub fn urls(config: &Config, rtmp_port: u16) -> Urls {
+    Urls::new(config.http.public_url.clone(), config.rtmp.public_url.clone(), rtmp_port)
+}
+
+fn millis(span: Duration) -> u32 {
+    u32::try_from(span.as_millis()).unwrap_or(u32::MAX)
+}

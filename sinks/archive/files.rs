@@ -1,0 +1,105 @@
+//! Names of files, and putting them there once.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, IoSlice, Write};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+
+use crate::hls::Object;
+use records::{Rendition, StreamId};
+
+/// `{root}/{stream}/{rendition}/{msn}.m4s` or `…/init-{run}.mp4`.
+pub(super) fn path(root: &Path, object: Object) -> PathBuf {
+    match object {
+        Object::Segment { stream, rendition, msn } => {
+            folder(root, stream, rendition).join(format!("{msn}.m4s"))
+        }
+        Object::Init { stream, rendition, run } => {
+            folder(root, stream, rendition).join(format!("init-{run}.mp4"))
+        }
+    }
+}
+
+pub(super) fn folder(root: &Path, stream: StreamId, rendition: Rendition) -> PathBuf {
+    stream_folder(root, stream).join(rendition.to_string())
+}
+
+pub(super) fn stream_folder(root: &Path, stream: StreamId) -> PathBuf {
+    root.join(stream.to_string())
+}
+
+/// What became of a put.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Put {
+    Written,
+    /// It was there already, this long: what was decided first stands.
+    Kept(u64),
+}
+
+/// Writes a file that appears whole or not at all, unless it is there.
+pub(super) fn put_if_absent(path: &Path, chunks: &[Bytes]) -> io::Result<Put> {
+    if let Ok(found) = fs::metadata(path) {
+        return Ok(Put::Kept(found.len()));
+    }
+    // One thread writes a stream, so the name is free or a crash's leftover.
+    let part = path.with_extension("part");
+    let outcome = write(&part, chunks).and_then(|()| match fs::hard_link(&part, path) {
+        Ok(()) => Ok(Put::Written),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            fs::metadata(path).map(|found| Put::Kept(found.len()))
+        }
+        Err(error) => Err(error),
+    });
+    match (&outcome, fs::remove_file(&part)) {
+        (Ok(_), Err(error)) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => outcome,
+    }
+}
+
+fn write(path: &Path, chunks: &[Bytes]) -> io::Result<()> {
+    let mut file = match File::create(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            fs::create_dir_all(path.parent().unwrap_or(path))?;
+            File::create(path)?
+        }
+        file => file?,
+    };
+    let mut slices: Vec<_> = chunks.iter().map(|chunk| IoSlice::new(chunk)).collect();
+    let mut rest = &mut slices[..];
+    IoSlice::advance_slices(&mut rest, 0);
+    while !rest.is_empty() {
+        match file.write_vectored(rest) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(written) => IoSlice::advance_slices(&mut rest, written),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_write_stands() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("a/b/7.m4s");
+        let chunks = ["one", "", "two"].map(Bytes::from);
+        assert_eq!(put_if_absent(&path, &chunks).unwrap(), Put::Written);
+        assert_eq!(put_if_absent(&path, &[Bytes::from_static(b"other!!")]).unwrap(), Put::Kept(6));
+        assert_eq!(fs::read(&path).unwrap(), b"onetwo");
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_crash_leaves_nothing_in_the_way() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("7.m4s");
+        fs::write(path.with_extension("part"), b"half of it").unwrap();
+        assert_eq!(put_if_absent(&path, &[Bytes::from_static(b"all")]).unwrap(), Put::Written);
+        assert_eq!(fs::read(&path).unwrap(), b"all");
+    }
+}

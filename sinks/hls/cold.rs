@@ -1,0 +1,70 @@
+//! Where bytes are read from once they have left memory.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use records::{Rendition, StreamId};
+
+/// Names a stored object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Object {
+    /// A whole segment.
+    Segment {
+        /// Its stream.
+        stream: StreamId,
+        /// Its rendition.
+        rendition: Rendition,
+        /// Its media sequence number.
+        msn: u64,
+    },
+    /// The initialization section of a run.
+    Init {
+        /// Its stream.
+        stream: StreamId,
+        /// Its rendition.
+        rendition: Rendition,
+        /// The run's number.
+        run: u64,
+    },
+}
+
+/// The object can't be read.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ColdError {
+    /// It was never stored, or retention removed it: a retry won't help.
+    #[error("the object is not stored")]
+    Missing,
+    /// Storage failed: a retry may help.
+    #[error("storage failed")]
+    Storage(#[source] Arc<io::Error>),
+}
+
+/// A read in progress.
+pub type ColdRead<'a> = Pin<Box<dyn Future<Output = Result<Bytes, ColdError>> + Send + 'a>>;
+
+/// Storage of what viewers may still ask for but memory no longer holds.
+pub trait Cold: Send + Sync + 'static {
+    /// Whether the object is stored, so that memory may let go of it. Called
+    /// once per segment with a lock held: must be quick and may not wait.
+    fn holds(&self, object: Object) -> bool;
+
+    /// Reads a whole object. Reads of one object at the same time should share one access.
+    fn read(&self, object: Object) -> ColdRead<'_>;
+}
+
+/// No storage: everything that is listed stays in memory, and the DVR window
+/// shrinks to the live window.
+pub struct NoCold;
+
+impl Cold for NoCold {
+    fn holds(&self, _: Object) -> bool {
+        false
+    }
+
+    fn read(&self, _: Object) -> ColdRead<'_> {
+        Box::pin(async { Err(ColdError::Missing) })
+    }
+}

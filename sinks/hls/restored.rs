@@ -1,0 +1,98 @@
+//! A stream's past, as read back from storage after a restart.
+
+use records::{Kind, MediaTime, Rendition, TrackInit};
+use serde::{Deserialize, Serialize};
+
+/// What a multivariant playlist says of a track.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Shape {
+    /// RFC 6381 name.
+    pub codec: String,
+    /// Width and height in pixels, of a picture.
+    pub resolution: Option<(u16, u16)>,
+    /// Pictures per second, of a picture.
+    pub frame_rate: Option<f64>,
+    /// Channels, of sound.
+    pub channels: Option<u16>,
+}
+
+impl Shape {
+    /// The shape of a track with this configuration.
+    #[must_use]
+    pub fn of(init: &TrackInit) -> Self {
+        let codec = init.rfc6381();
+        match init.kind {
+            Kind::Video { width, height, fps } => {
+                let nominal = (init.timescale, init.sample_ticks);
+                let (frames, seconds) = fps.filter(|f| f.1 > 0).unwrap_or(nominal);
+                Self {
+                    codec,
+                    resolution: Some((width, height)),
+                    frame_rate: Some(f64::from(frames) / f64::from(seconds.max(1))),
+                    channels: None,
+                }
+            }
+            Kind::Audio { channels, .. } => {
+                Self { codec, resolution: None, frame_rate: None, channels: Some(channels) }
+            }
+        }
+    }
+}
+
+/// A complete segment, without its bytes. Times are microseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentMeta {
+    /// Media sequence number.
+    pub msn: u64,
+    /// Discontinuity sequence number.
+    pub run: u64,
+    /// Where it begins on the stream's timeline.
+    pub start_us: i64,
+    /// Where it ends.
+    pub end_us: i64,
+    /// Wall clock of its start, since 1970.
+    pub wall_us: u64,
+    /// Its length in bytes; 0 for a gap.
+    pub bytes: u64,
+    /// Nothing can be fetched for it.
+    pub gap: bool,
+    /// Bytes from its start to the end of its first picture.
+    pub iframe_bytes: Option<u32>,
+}
+
+/// One rendition's past. Media sequence numbers are contiguous.
+#[derive(Clone, Debug)]
+pub struct RestoredTrack {
+    /// Which rendition.
+    pub rendition: Rendition,
+    /// PART-TARGET that was declared, in microseconds.
+    pub part_target_us: i64,
+    /// Runs whose initialization section is stored, rising.
+    pub inits: Vec<(u64, Shape)>,
+    /// Its segments, oldest first.
+    pub segments: Vec<SegmentMeta>,
+}
+
+/// Where a stream goes on after a restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resume {
+    /// Media sequence number of the next segment.
+    pub next_msn: u64,
+    /// Number of the next run.
+    pub next_run: u64,
+    /// Media time at which the next run may begin.
+    pub end: MediaTime,
+    /// Wall clock of media time 0, in microseconds since 1970.
+    pub origin_wall_us: u64,
+}
+
+/// A stream's past: all tracks end with the same media sequence number.
+#[derive(Clone, Debug)]
+pub struct RestoredStream {
+    /// Its renditions.
+    pub tracks: Vec<RestoredTrack>,
+    /// Whether the broadcast is over.
+    pub ended: bool,
+    /// Where it goes on, if it does.
+    pub resume: Resume,
+}

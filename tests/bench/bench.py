@@ -1,0 +1,318 @@
+#!/usr/bin/env python3
+"""The README's figures, each beside its peer in the same run: `make bench`.
+
+    bench.py                all figures
+    bench.py NAME ...       some of them (bench.py --list)
+
+Medians of several runs, ours and the peer's in turn. On a shared machine the
+ratios are worth quoting, the absolute values are not.
+"""
+
+import json
+import subprocess
+import sys
+import time
+import urllib.request
+
+from lab import (
+    BINARY, CLIP, ROOT, Lab, cpu_share, median, percentile, wait_for, wrk,
+)
+
+RUNS = 3
+BROWSER = ROOT / "tests/browser"
+
+
+def node(script, *arguments, timeout=180):
+    """Runs a browser script and reads the JSON that it prints last."""
+    done = subprocess.run(
+        ["node", BROWSER / script, *map(str, arguments)],
+        capture_output=True, text=True, timeout=timeout,
+    )
+    if done.returncode:
+        raise RuntimeError(f"{script}: {done.stderr.strip()[-2000:]}")
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def live(server, stream):
+    """Waits until the stream plays and returns its multivariant URL."""
+    url = f"{server.http}/live/{stream['stream_id']}/index.m3u8"
+    wait_for(lambda: urllib.request.urlopen(url, timeout=30).read())
+    return url
+
+
+def keys_of(server, streams):
+    return server.rtmp, [s["stream_key"] for s in streams]
+
+
+def ingest(server, stream):
+    return f"{server.rtmp}/{stream['stream_key']}"
+
+
+# --- figures: each yields (what, ours, peer, required, unit) -----------------
+
+
+def latency():
+    """Burned-in clock, RTMP to screen, in hls.js."""
+    cases = [("passthrough", {"transcode__enabled": "false"}, 1.2),
+             ("transcoded", {"transcode__ladder": '[{height=240,bitrate_kbps=400}]'}, 1.8)]
+    with Lab() as lab:
+        _, nginx_http, nginx_rtmp, _ = lab.nginx(rtmp=True)
+        strip = lab.run(["python3", BROWSER / "strip.py", f"{nginx_rtmp}/strip"], name="strip-nginx")
+        playlist = f"{nginx_http}/strip.m3u8"
+        wait_for(lambda: urllib.request.urlopen(playlist, timeout=5).read(), 60)
+        peer = node("latency.mjs", "--playlist", playlist, "--player", "hls", "--seconds", 20)
+        strip.stop()
+    for name, settings, required in cases:
+        with Lab() as lab:
+            server = lab.millstream(**settings)
+            [stream] = server.create(1)
+            lab.run(["python3", BROWSER / "strip.py", ingest(server, stream)], name="strip")
+            playlist = live(server, stream)
+            if name == "transcoded":
+                playlist = playlist.replace("index.m3u8", "240p/index.m3u8")
+            runs = [
+                node("latency.mjs", "--playlist", playlist, "--player", "hls", "--seconds", 20)
+                for _ in range(RUNS)
+            ]
+            yield (f"latency in hls.js, {name}, p50", median([r["p50_ms"] for r in runs]) / 1000,
+                   peer["p50_ms"] / 1000, f"≤ {required}", "s")
+
+
+def part_delay():
+    """From a part's last frame being due to its being fetchable."""
+    with Lab() as lab:
+        server = lab.millstream(transcode__enabled="false")
+        streams = server.create(20)
+        clip = lab.clip("part", 2450)
+        lab.publish(clip, *keys_of(server, streams))
+        live(server, streams[-1])
+        before = histogram(server)
+        time.sleep(20)
+        after = histogram(server)
+        counts = {bound: after[bound] - before.get(bound, 0) for bound in after}
+        total = max(counts.values())
+        p99 = next(b for b in sorted(counts) if counts[b] >= 0.99 * total)
+        yield ("frame received → part fetchable, p99, beyond the part's length", p99 * 1000, None, "≤ 20", "ms")
+
+
+def histogram(server):
+    counts = {}
+    for line in server.text("/metrics").splitlines():
+        if line.startswith("millstream_part_delay_seconds_bucket"):
+            bound, value = line.split('le="')[1].split('"} ')
+            counts[float(bound.replace("+Inf", "inf"))] = float(value)
+    return counts
+
+
+def passthrough_cost():
+    """CPU and memory of a hundred passed-through streams."""
+    count, span = 100, 20
+    ours, peers, memory, peer_memory, growth = [], [], [], [], []
+    for _ in range(RUNS):
+        with Lab() as lab:
+            clip = lab.clip("pass", 2450)
+            process, _, rtmp, _ = lab.nginx(rtmp=True)
+            idle = process.resident()
+            lab.publish(clip, rtmp, [f"s{i}" for i in range(count)])
+            time.sleep(15)
+            peers.append(cpu_share(process, span) * 1000 / count)
+            peer_memory.append((process.resident() - idle) / count)
+        with Lab() as lab:
+            clip = lab.clip("pass", 2450)
+            server = lab.millstream(transcode__enabled="false")
+            streams = server.create(count)
+            idle = server.process.resident()
+            lab.publish(clip, *keys_of(server, streams))
+            live(server, streams[-1])
+            time.sleep(15)
+            filled = server.process.resident()
+            ours.append(cpu_share(server.process, span) * 1000 / count)
+            memory.append((server.process.resident() - idle) / count)
+            growth.append((server.process.resident() - filled) / count)
+    yield ("CPU per passed-through stream, 100 streams", median(ours), median(peers), "≤ peer", "ms/s")
+    yield ("memory per such stream", median(memory), median(peer_memory), "≤ 10", "MiB")
+    yield (f"its growth over {span} s", median(growth), None, "flat", "MiB")
+
+
+def ladder_cost():
+    """CPU of a 480p+360p+160p ladder, x264 veryfast at the same bitrates."""
+    span, ours, peers = 20, [], []
+    rungs = [(480, 1400), (360, 800), (160, 250)]
+    table = "[" + ",".join(f"{{height={h},bitrate_kbps={b}}}" for h, b in rungs) + "]"
+    for _ in range(RUNS):
+        with Lab() as lab:
+            clip = lab.clip("ladder", 2450)
+            server = lab.millstream(transcode__ladder=table)
+            [stream] = server.create(1)
+            lab.publish(clip, *keys_of(server, [stream]))
+            live(server, stream)
+            time.sleep(3)
+            ours.append(cpu_share(server.process, span))
+        with Lab() as lab:
+            clip = lab.clip("ladder", 2450)
+            splits = "".join(f"[v{h}]" for h, _ in rungs)
+            scales = ";".join(f"[v{h}]scale=-2:{h}[o{h}]" for h, _ in rungs)
+            arguments = ["ffmpeg", "-v", "error", "-re", "-stream_loop", "-1", "-i", clip]
+            arguments += ["-filter_complex", f"[0:v]split={len(rungs)}{splits};{scales}"]
+            for height, kbps in rungs:
+                arguments += ["-map", f"[o{height}]", "-map", "0:a", "-c:a", "copy", "-c:v", "libx264"]
+                arguments += ["-preset", "veryfast", "-tune", "zerolatency", "-b:v", f"{kbps}k"]
+                arguments += ["-g", "50", "-sc_threshold", "0"]
+                arguments += ["-f", "hls", "-hls_segment_type", "fmp4", "-hls_time", "2"]
+                arguments += ["-hls_fmp4_init_filename", f"i{height}.mp4", lab.folder / f"{height}.m3u8"]
+            process = lab.run(arguments)
+            time.sleep(5)
+            peers.append(cpu_share(process, span))
+    yield ("CPU of a 480p+360p+160p ladder (peer: ffmpeg)", median(ours), median(peers), "≤ 1.05 × peer", "s/s")
+
+
+def delivery():
+    """Requests per server CPU-second, against nginx's static files."""
+    with Lab() as lab:
+        clip = lab.clip("deliver", 5900)
+        server = lab.millstream(transcode__enabled="false")
+        [stream] = server.create(1)
+        publisher = lab.publish(clip, *keys_of(server, [stream]))
+        live(server, stream)
+        time.sleep(10)
+        base = f"{server.http}/live/{stream['stream_id']}/source/"
+        playlist = urllib.request.urlopen(base + "index.m3u8").read()
+        name = [l for l in playlist.decode().splitlines() if l.endswith(".m4s") and l[0].isdigit()][-1]
+        segment = urllib.request.urlopen(base + name).read()
+        root = lab.folder / "static"
+        root.mkdir()
+        # About as long as a playlist of ours with a two-minute window.
+        (root / "index.m3u8").write_bytes(playlist)
+        (root / "segment.m4s").write_bytes(segment)
+        nginx, http, _, _ = lab.nginx(http_root=root)
+        for what, theirs, mine, required, connections in [
+            (f"playlist of {len(playlist) / 1000:.1f} kB", "index.m3u8", "index.m3u8", "≥ peer", 64),
+            (f"segment of {len(segment) / 1e6:.1f} MB", "segment.m4s", name, "≥ 0.8 × peer", 16),
+        ]:
+            ours, peers = [], []
+            for _ in range(RUNS):
+                for process, url, results in [
+                    (nginx, f"{http}/{theirs}", peers), (server.process, base + mine, ours)
+                ]:
+                    cpu = process.cpu()
+                    requests = wrk(url, 4, connections)
+                    results.append(requests / (process.cpu() - cpu))
+            yield (f"requests per CPU-second, {what}", median(ours), median(peers), required, "/s")
+        publisher.stop()
+
+
+def thousand_viewers():
+    """A thousand blocking viewers of one stream."""
+    with Lab() as lab:
+        server = lab.millstream(transcode__enabled="false")
+        [stream] = server.create(1)
+        lab.publish(lab.clip("viewers", 400), *keys_of(server, [stream]))
+        url = live(server, stream)
+        results = []
+        for _ in range(RUNS):
+            text = subprocess.run(
+                [BINARY, "watch", url, "--viewers", "1000", "--seconds", "15", "--no-check", "--json"],
+                check=True, capture_output=True, text=True,
+            ).stdout
+            results.append(json.loads(text)["part_delay_ms"]["p99"])
+        yield ("1,000 blocking viewers: part published → received, p99", median(results), None, "≤ 100", "ms")
+
+
+def twenty_streams(lab, **settings):
+    server = lab.millstream(transcode__enabled="false", **settings)
+    streams = server.create(20)
+    lab.publish(lab.clip("twenty", 900), *keys_of(server, streams))
+    urls = [live(server, s) for s in streams]
+    return server, streams, urls
+
+
+def watch_all(lab, urls, seconds):
+    """Strict players of every stream, in the background."""
+    return [
+        subprocess.Popen([BINARY, "watch", url, "--seconds", str(seconds), "--json"],
+                         stdout=subprocess.PIPE, text=True)
+        for url in urls
+    ]
+
+
+def rescale():
+    """1→2→4→1 workers under twenty watched streams."""
+    with Lab() as lab:
+        server, streams, urls = twenty_streams(lab)
+        watchers = watch_all(lab, urls, 40)
+        page = subprocess.Popen(
+            ["node", BROWSER / "play.mjs", "--url", f"{server.http}/watch/{streams[0]['stream_id']}",
+             "--seconds", "35"], stdout=subprocess.PIPE, text=True)
+        time.sleep(5)
+        pauses = []
+        for _ in range(10):
+            for workers in [2, 4, 1]:
+                pauses.append(server.api("PUT", "/api/cluster/workers", {"workers": workers})["pause_ms"])
+                time.sleep(0.8)
+        reports = [json.loads(w.communicate(timeout=120)[0]) for w in watchers]
+        browser = json.loads(page.communicate(timeout=120)[0].strip().splitlines()[-1])
+        lost = conservation(server)
+        yield ("rescale: pause, p99 of 30", percentile(pauses, 0.99), None, "≤ 50", "ms")
+        yield ("rescale: packets lost", lost, None, "0", "")
+        yield ("rescale: discontinuities and rule violations seen",
+               sum(r["discontinuities"] + len(r["violations"]) for r in reports), None, "0", "")
+        yield ("rescale: stalls in Chromium", browser["stalls"], None, "0", "")
+
+
+def conservation(server):
+    """Packets written by publishers minus packets through `demux`, once it caught up."""
+    def difference():
+        cluster = server.api("GET", "/api/cluster")
+        taken = sum(o["records_in"] for o in cluster["operators"] if o["operator"] == "demux")
+        written = next(q["records_total"] for q in cluster["queues"] if q["name"] == "packets")
+        return written - taken
+    # In flight between two reads; a loss never goes away.
+    return min(abs(difference()) for _ in range(200))
+
+
+def panic():
+    """An operator's panic under twenty watched streams."""
+    with Lab() as lab:
+        server, streams, urls = twenty_streams(lab, debug__faults="true")
+        watchers = watch_all(lab, urls, 20)
+        time.sleep(6)
+        begun = time.monotonic()
+        server.api("POST", "/api/cluster/faults",
+                   {"stream_id": streams[0]["stream_id"], "operator": "segment", "times": 1})
+        wait_for(lambda: server.api("GET", "/api/cluster")["unplanned_ends"] == 1)
+        took = time.monotonic() - begun
+        reports = [json.loads(w.communicate(timeout=120)[0]) for w in watchers]
+        yield ("injected panic: next generation after", took, None, "≤ 2", "s")
+        yield ("injected panic: streams that stalled or fell back",
+               sum(1 for r in reports if r["stalls"] or r["violations"]), None, "0", "of 20")
+
+
+FIGURES = [latency, part_delay, passthrough_cost, ladder_cost, delivery, thousand_viewers, rescale, panic]
+
+
+def main():
+    names = sys.argv[1:]
+    if names == ["--list"]:
+        for figure in FIGURES:
+            print(f"{figure.__name__:20} {figure.__doc__.splitlines()[0]}")
+        return
+    if not BINARY.exists():
+        sys.exit("no release binary: run `make bench`, or cargo build --release --bin millstream")
+    unknown = set(names) - {f.__name__ for f in FIGURES}
+    if unknown:
+        sys.exit(f"no such figure: {', '.join(sorted(unknown))}; see --list")
+    print(f"{'figure':70} {'ours':>10} {'peer':>10} {'ratio':>7}  required", flush=True)
+    for figure in FIGURES:
+        if names and figure.__name__ not in names:
+            continue
+        try:
+            for what, ours, peer, required, unit in figure():
+                ratio = f"{ours / peer:.2f}" if peer else "–"
+                shown = f"{peer:.3g}" if peer is not None else "–"
+                print(f"{what:70} {ours:10.3g} {shown:>10} {ratio:>7}  {required} {unit}", flush=True)
+        except (RuntimeError, TimeoutError, OSError, subprocess.SubprocessError) as error:
+            print(f"{figure.__name__:70} failed: {error}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

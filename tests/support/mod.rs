@@ -1,0 +1,33 @@
+//! What integration tests stand on: the real binary on ports of its own, and
+//! programs that we did not write.
+
+pub mod feed;
+pub mod http;
+pub mod process;
+pub mod rtmp;
+pub mod server;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// The repository's root.
+pub fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The sample clip: 720p25 H.264 and AAC, 5.3 s, one keyframe.
+pub fn clip() -> PathBuf {
+    root().join("tests/data/bigbuckbunny.mp4")
+}
+
+/// Waits for something that another process does; fails rather than hangs.
+pub async fn eventually<T>(what: &str, mut check: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(45);
+    loop {
+        if let Some(found) = check().await {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "within 45 s there was no {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

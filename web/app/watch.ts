@@ -1,0 +1,72 @@
+/** `/watch/{id}`: the player, what is being watched, and the streamer's signal. */
+
+import type Hls from "hls.js";
+
+import { ApiError, getStream, type Stream } from "./api";
+import { el, setFlag, setText } from "./dom";
+import { age, count, instant } from "./format";
+import { healthLine } from "./health";
+import { Player } from "./player/player";
+import { isAway, isOver } from "./player/state";
+import type { Stats } from "./player/stats";
+import { poll } from "./poll";
+
+const PERIOD_MS = 3000;
+
+/** For tests and the curious: read-only, and no part of the product's interface. */
+interface Handle {
+  readonly hls: Hls | null;
+  readonly video: HTMLVideoElement;
+  stats(): Stats;
+}
+
+declare global {
+  interface Window {
+    millstream?: Handle;
+  }
+}
+
+export function watchPage(main: HTMLElement, stream_id: string): void {
+  document.title = "Millstream";
+  const badge = el("span", { class: "badge", hidden: true });
+  const title = el("h1", { class: "watch-title" });
+  const category = el("span", { class: "watch-category" });
+  const since = el("span", { class: "watch-since" });
+  const viewers = el("span", { class: "watch-viewers" });
+  const about = el("div", { class: "about" }, el("div", { class: "about-head" }, badge, title), el("p", { class: "about-meta" }, category, since, viewers), healthLine(stream_id));
+
+  const player = new Player((state, model) => {
+    const over = isOver(model);
+    const away = isAway(model);
+    badge.hidden = model.stream === null || model.stream === "MISSING" || model.stream === "CREATED";
+    setText(badge, over ? "Ended" : away ? "Reconnecting" : "Live");
+    setFlag(badge, "data-away", away);
+    setFlag(badge, "data-over", over);
+    about.hidden = state === "missing";
+  });
+  main.append(player.root, about);
+
+  window.millstream = Object.freeze({ hls: player.engine.hls, video: player.video, stats: () => player.stats() });
+
+  const describe = (stream: Stream): void => {
+    const name = stream.title || "Untitled broadcast";
+    setText(title, name);
+    document.title = `${name} · Millstream`;
+    setText(category, stream.category || "Uncategorised");
+    const started_ms = instant(stream.started_at);
+    setText(since, started_ms === null ? "" : stream.state === "STREAM_COMPLETE" ? `began ${new Date(started_ms).toLocaleString()}` : `for ${age(started_ms, Date.now())}`.replace("for just now", "just began"));
+    setText(viewers, stream.viewers && stream.state !== "STREAM_COMPLETE" ? `${count(stream.viewers)} watching` : "");
+  };
+
+  poll(PERIOD_MS, async () => {
+    try {
+      const stream = await getStream(stream_id);
+      describe(stream);
+      player.update(stream);
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      // 400: not even a stream's id. Anything else may pass, and playback goes on without us.
+      if (error.status === 404 || error.status === 400) player.update("MISSING");
+    }
+  });
+}
