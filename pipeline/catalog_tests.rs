@@ -27,7 +27,7 @@ async fn streams_and_keys_survive_a_restart() {
     let catalog = open(&dir).await;
     assert_eq!(catalog.get(made.stream_id).unwrap(), made);
     assert_eq!(catalog.by_key(key.expose()), Some(made.stream_id));
-    assert_eq!(catalog.live(), [made.clone()]);
+    assert_eq!(catalog.live(), std::slice::from_ref(&made));
     catalog.started(made.stream_id, 2).await.unwrap();
     let again = catalog.get(made.stream_id).unwrap();
     assert_eq!((again.sessions, again.started_at_us), (2, made.started_at_us));

@@ -143,7 +143,7 @@ impl Kind {
                 );
                 ladder(&rungs.collect::<Option<Vec<_>>>().ok_or(wrong)?)
             }
-            _ => self.from_text(text),
+            _ => self.textual(text),
         }
     }
 
@@ -185,11 +185,11 @@ impl Kind {
                 });
                 ladder(&rungs.collect::<Result<Vec<_>, _>>()?)
             }
-            _ => self.from_text(item.as_str().ok_or_else(refuse)?),
+            _ => self.textual(item.as_str().ok_or_else(refuse)?),
         }
     }
 
-    fn from_text(self, text: &str) -> Result<Value, String> {
+    fn textual(self, text: &str) -> Result<Value, String> {
         let refuse = || self.refuse(&format!("{text:?}"));
         match self {
             Self::Text | Self::Secret => Ok(Value::Text(text.into())),

@@ -136,7 +136,7 @@ pub const KEYS: &[Key] = &[
     key("transcode.queue_bytes_max", Kind::Size(MIB, GIB), r#""16MiB""#,
         "Published pictures of one stream that may wait for the decoder. Beyond it pictures are skipped up to the next keyframe, so an overloaded machine costs smoothness and not memory."),
     key("transcode.queue_frames_max", Kind::Integer(10, 10_000), "600",
-        "The same in pictures."),
+        "The same counted in pictures, since small ones would never reach the bytes."),
     key("transcode.raw_frames_max", Kind::Integer(1, 32), "4",
         "Decoded pictures that may wait for each encoder. They are uncompressed, 3 MB each at 1080p."),
     key("transcode.lag_shed", Kind::Duration(ms(100), s(60)), r#""1s""#,

@@ -28,7 +28,7 @@ pub fn restore(
     let mut past = Past::default();
     announcements.into_iter().for_each(|announcement| past.take(announcement));
     let window_us = i64::try_from(window.as_micros()).unwrap_or(i64::MAX);
-    let newest = past.all.values().next_back().map(|seg| *seg)?;
+    let newest = past.all.values().next_back().copied()?;
     let from_us = newest.end_us.saturating_sub(window_us);
     past.all.retain(|_, seg| seg.end_us >= from_us);
     let last_run = past.last_run.max(newest.run);

@@ -14,10 +14,12 @@ use crate::hls::{Cold, ColdError, HlsBody, HlsConfig, Origin};
 
 const LADDER: [Rendition; 2] = [Rendition::Audio, Rendition::Source];
 
+type Values = Vec<(StreamId, Vec<u8>)>;
+
 /// A log in memory.
 #[derive(Clone, Default)]
 struct FakeLog {
-    values: Arc<Mutex<Vec<(StreamId, Vec<u8>)>>>,
+    values: Arc<Mutex<Values>>,
     fails: Arc<AtomicBool>,
 }
 

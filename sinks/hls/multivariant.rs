@@ -103,10 +103,10 @@ pub(super) fn render<'a>(
     let audio_rate =
         audio.map_or(BitRate::default(), |(t, s)| rate_or_guess(t, s, target_duration_s));
     if let Some((track, shape)) = audio {
-        let _ = write!(
+        let _ = writeln!(
             out,
             "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=\"Audio\",LANGUAGE=\"und\",\
-             DEFAULT=YES,AUTOSELECT=YES,CHANNELS=\"{}\",URI=\"{}/index.m3u8\"\n",
+             DEFAULT=YES,AUTOSELECT=YES,CHANNELS=\"{}\",URI=\"{}/index.m3u8\"",
             shape.channels.unwrap_or(2),
             track.rendition
         );

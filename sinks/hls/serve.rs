@@ -1,6 +1,5 @@
 //! Answers to requests, and how long they are held.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -351,26 +350,24 @@ fn find_part(
 }
 
 /// Reads what isn't in memory.
-fn fetch(context: &Context, found: Found) -> impl Future<Output = Answer<HlsBody>> + '_ {
-    async move {
-        let (object, range) = match found {
-            Found::Hot(body) => return Ok(body),
-            Found::Cold(object, range) => (object, range),
-        };
-        context.metrics.cold_reads_total.fetch_add(1, Ordering::Relaxed);
-        let bytes = context.cold.read(object).await.map_err(|error| {
-            context.metrics.cold_errors_total.fetch_add(1, Ordering::Relaxed);
-            match error {
-                ColdError::Missing => Refusal::not_found("no longer stored"),
-                ColdError::Storage(_) => Refusal::unavailable("storage failed; try again"),
-            }
-        })?;
-        match range {
-            None => Ok(bytes.into()),
-            Some((first, last)) if last < bytes.len() as u64 => {
-                Ok(HlsBody::from(bytes).slice(first, last))
-            }
-            Some(_) => Err(Refusal::not_found("what is stored is shorter than the part")),
+async fn fetch(context: &Context, found: Found) -> Answer<HlsBody> {
+    let (object, range) = match found {
+        Found::Hot(body) => return Ok(body),
+        Found::Cold(object, range) => (object, range),
+    };
+    context.metrics.cold_reads_total.fetch_add(1, Ordering::Relaxed);
+    let bytes = context.cold.read(object).await.map_err(|error| {
+        context.metrics.cold_errors_total.fetch_add(1, Ordering::Relaxed);
+        match error {
+            ColdError::Missing => Refusal::not_found("no longer stored"),
+            ColdError::Storage(_) => Refusal::unavailable("storage failed; try again"),
         }
+    })?;
+    match range {
+        None => Ok(bytes.into()),
+        Some((first, last)) if last < bytes.len() as u64 => {
+            Ok(HlsBody::from(bytes).slice(first, last))
+        }
+        Some(_) => Err(Refusal::not_found("what is stored is shorter than the part")),
     }
 }

@@ -406,7 +406,7 @@ fn steps() -> impl Strategy<Value = Vec<(Step, bool)>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 12, max_shrink_iters: 200, ..ProptestConfig::default() })]
 
     /// Any history, looked at any time: every text is valid and may follow the one before.
     #[test]

@@ -16,8 +16,8 @@ pub struct RtmpConfig {
     /// The longest that the gate may take to decide.
     pub admission_timeout: Duration,
     /// No byte received for this long: the peer is gone (half-open socket) or
-    /// starved, and its stream is free for a reconnect. Also how long a reply may wait
-    /// for a peer that doesn't read.
+    /// starved, and its stream is free for a reconnect. Also how long a reply
+    /// may wait for a peer that doesn't read.
     pub idle_timeout: Duration,
     /// How long a closing connection may take to deliver its last words.
     pub linger_timeout: Duration,

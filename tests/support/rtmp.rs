@@ -65,7 +65,7 @@ impl Rtmp {
             if message.type_id != kind::COMMAND {
                 continue;
             }
-            let values = decode(&message.payload, AmfLimits::default()).expect("AMF0");
+            let values = decode(&message.payload, &AmfLimits::default()).expect("AMF0");
             let status = values.iter().find_map(|v| v.get("code").map(|code| (v, code)));
             let Some((info, code)) = status else { continue };
             let code = code.as_str().unwrap_or_default().to_owned();

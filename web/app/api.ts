@@ -7,7 +7,8 @@ export interface Stream {
   title: string;
   category: string;
   state: StreamState;
-  started_at?: string | number | null;
+  /** Microseconds since 1970; null before the first packet. */
+  started_at_us: number | null;
   viewers?: number | null;
   playback_url: string;
   watch_url: string;

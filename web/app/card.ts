@@ -2,7 +2,7 @@
 
 import type { Stream } from "./api";
 import { el, setFlag, setText } from "./dom";
-import { age, count, instant } from "./format";
+import { age, count, milliseconds } from "./format";
 import { mark } from "./icons";
 
 /** A new picture at most this often: it comes from the last I-frame, and more would only flicker. */
@@ -34,7 +34,7 @@ export class Card {
     setText(this.#category, stream.category || "Uncategorised");
     setText(this.#badge, away ? "Reconnecting" : "Live");
     setFlag(this.#badge, "data-away", away);
-    const started_ms = instant(stream.started_at);
+    const started_ms = milliseconds(stream.started_at_us);
     setText(this.#age, started_ms === null ? "" : age(started_ms, Date.now()));
     setText(this.#viewers, stream.viewers ? `${count(stream.viewers)} watching` : "");
     if (!away) this.#refreshPicture(stream);

@@ -63,10 +63,7 @@ export function timeOfDay(ms: number, locale?: string): string {
   return new Date(ms).toLocaleTimeString(locale, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 }
 
-/** What the API calls a time: RFC 3339 text, or milliseconds since 1970. Null if neither. */
-export function instant(value: unknown): number | null {
-  if (typeof value === "number" && Number.isFinite(value)) return value;
-  if (typeof value !== "string") return null;
-  const ms = Date.parse(value);
-  return Number.isNaN(ms) ? null : ms;
+/** The API's microseconds as milliseconds; null where nothing is known. */
+export function milliseconds(us: number | null | undefined): number | null {
+  return typeof us === "number" && Number.isFinite(us) ? us / 1000 : null;
 }

@@ -4,7 +4,7 @@ import type Hls from "hls.js";
 
 import { ApiError, getStream, type Stream } from "./api";
 import { el, setFlag, setText } from "./dom";
-import { age, count, instant } from "./format";
+import { age, count, milliseconds } from "./format";
 import { healthLine } from "./health";
 import { Player } from "./player/player";
 import { isAway, isOver } from "./player/state";
@@ -53,7 +53,7 @@ export function watchPage(main: HTMLElement, stream_id: string): void {
     setText(title, name);
     document.title = `${name} · Millstream`;
     setText(category, stream.category || "Uncategorised");
-    const started_ms = instant(stream.started_at);
+    const started_ms = milliseconds(stream.started_at_us);
     setText(since, started_ms === null ? "" : stream.state === "STREAM_COMPLETE" ? `began ${new Date(started_ms).toLocaleString()}` : `for ${age(started_ms, Date.now())}`.replace("for just now", "just began"));
     setText(viewers, stream.viewers && stream.state !== "STREAM_COMPLETE" ? `${count(stream.viewers)} watching` : "");
   };

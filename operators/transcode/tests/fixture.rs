@@ -41,7 +41,7 @@ impl Clip {
     pub fn encode(width: u16, height: u16, frames: u32, encoder: &str) -> Self {
         Self::run(
             &format!(
-                "videotestsrc num-buffers={frames} pattern=smpte75 horizontal-speed=2 ! \
+                "videotestsrc num-buffers={frames} pattern=ball ! \
              video/x-raw,format=I420,width={width},height={height},framerate=25/1 ! \
              {encoder} ! h264parse ! \
              video/x-h264,stream-format=avc,alignment=au ! appsink name=out sync=false"

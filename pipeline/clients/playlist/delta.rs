@@ -25,7 +25,8 @@ impl MediaPlaylist {
         for msn in self.media_sequence..self.media_sequence + skip.segments {
             let known = msn
                 .checked_sub(previous.media_sequence)
-                .and_then(|index| previous.segments.get(index as usize));
+                .and_then(|index| previous.segments.get(index as usize))
+                .filter(|segment| segment.head.msn == msn);
             segments.push(known.cloned().ok_or(DeltaError { msn })?);
         }
         // What the skipped segments' tags say goes on after them.

@@ -20,8 +20,8 @@ fn sample() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/bigbuckbunny.mp4")
 }
 
-/// Serves a directory with the headers that [`rules::http`] wants, save what
-/// `spoil` takes away.
+/// Serves a directory with the headers that [`rules::http`] wants; without
+/// `cors` all but that one.
 async fn serve(directory: PathBuf, cors: bool) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -239,6 +239,9 @@ fn a_log_that_came_back_shorter_is_refused() {
     assert!(refused.to_string().contains("1 records were acknowledged"), "{refused}");
 }
 
+/// Key and value.
+type Event = (u8, Option<u8>);
+
 #[derive(Clone, Debug)]
 enum Step {
     Append(Vec<(u16, u8, Option<u8>)>),
@@ -266,7 +269,8 @@ proptest! {
     fn behaves_like_the_model(steps in proptest::collection::vec(step(), 1..16)) {
         let dir = tempfile::tempdir().unwrap();
         let mut log = Embedded::open(dir.path()).unwrap();
-        let mut events: [(u64, Vec<(u8, Option<u8>)>); 2] = Default::default();
+        // By partition: its start, and every event ever appended.
+        let mut events: [(u64, Vec<Event>); 2] = Default::default();
         let mut catalog = BTreeMap::new();
         for step in steps {
             match step {

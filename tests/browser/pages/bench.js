@@ -47,9 +47,9 @@ async function playShaka(playlist) {
   player.configure({
     streaming: {
       lowLatencyMode: true,
-      rebufferingGoal: 0.01,
+      rebufferingGoal: 0.1,
       bufferingGoal: 10,
-      liveSync: { enabled: true, targetLatency: 0.8, targetLatencyTolerance: 0.2, maxPlaybackRate: 1.1, minPlaybackRate: 0.97 },
+      liveSync: { enabled: true, targetLatency: 1, targetLatencyTolerance: 0.2, maxPlaybackRate: 1.1, minPlaybackRate: 0.97 },
     },
     manifest: { hls: { ignoreManifestProgramDateTime: false } },
   });
