@@ -87,6 +87,8 @@ pub(super) struct Lane {
     // mfhd's sequence number goes on across runs.
     sequence: u32,
     open: Option<Open>,
+    // How long the last segment was to last: where the next cut is expected.
+    length: Option<i64>,
     // No more samples of this run will come from the encoder.
     drained: bool,
 }
@@ -104,6 +106,7 @@ impl Lane {
             packer: None,
             sequence: 1,
             open: None,
+            length: None,
             drained: false,
         }
     }
@@ -319,8 +322,9 @@ impl Lane {
             None => cut,
         };
         let mut chunks = Vec::new();
+        let next_cut = self.length.map(|length| cut.saturating_add(length));
         packer.announce(sample, &mut chunks);
-        packer.push(sample, arrival_us, anchor, &mut chunks);
+        packer.push(sample, arrival_us, anchor, next_cut, &mut chunks);
         self.emit_parts(chunks, scene);
     }
 
@@ -342,6 +346,10 @@ impl Lane {
 
     fn pass(&mut self, cut: Cut, scene: &mut Scene) {
         let strict = self.open.is_some();
+        self.length = self.open.as_ref().map(|open| {
+            let ticks = |at: MediaTime| at.rescale(self.timescale).ticks;
+            ticks(cut.at) - ticks(open.cut.at)
+        });
         self.close_segment(cut.at, scene);
         self.next += 1;
         self.open = Some(Open { cut, strict, shed: cut.gap, start: 0, end: 0, chunks: Vec::new() });

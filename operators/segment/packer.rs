@@ -21,6 +21,9 @@
 //! * While samples come exactly on their grid, a part that is full by their
 //!   nominal duration is closed without waiting for the next sample: one
 //!   frame less latency. If the next one is off after all, its offset says so.
+//!   Only where the next cut is expected it waits: whether the segment ends
+//!   there decides which part is hinted next, and a hint that is abandoned
+//!   costs a player a request and a playlist (bis 6.2.6).
 
 use bytes::Bytes;
 use records::{Sample, TrackInit};
@@ -140,12 +143,14 @@ impl Packer {
     }
 
     /// Takes a sample, after [`Packer::announce`]. `anchor`: where the clock
-    /// should stand if this is the first since it was reset.
+    /// should stand if this is the first since it was reset. `next_cut`: where
+    /// the segment is expected to end, if that is known.
     pub(super) fn push(
         &mut self,
         sample: &Sample,
         arrival_us: u64,
         anchor: impl FnOnce(i64) -> i64,
+        next_cut: Option<i64>,
         out: &mut Vec<Chunk>,
     ) {
         let pts = sample.dts.saturating_add(i64::from(sample.cts));
@@ -161,7 +166,10 @@ impl Packer {
         self.pending =
             Some(Pending { pts, sync: sample.keyframe, arrival_us, data: sample.data.clone() });
         let full = self.filled_ticks + self.sample_ticks;
+        let end = self.clock.saturating_add(self.sample_ticks);
+        let may_end = next_cut.is_some_and(|cut| end >= cut - self.sample_ticks / 2);
         if on_time
+            && !may_end
             && self.steady >= STEADY_MIN
             && (self.part_ticks_min..=self.part_ticks).contains(&full)
             && full + self.sample_ticks > self.part_ticks

@@ -131,6 +131,14 @@ struct Shared {
     streams: RwLock<HashMap<StreamId, Arc<Mutex<Front>>>>,
 }
 
+impl Drop for Shared {
+    fn drop(&mut self) {
+        for front in self.streams.get_mut().values() {
+            front.lock().abandon();
+        }
+    }
+}
+
 /// All encoders of this process. Clones share them.
 #[derive(Clone)]
 pub struct Pool {

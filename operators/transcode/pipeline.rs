@@ -43,10 +43,10 @@ impl Running {
             let flags = Arc::clone(&state);
             bus.set_sync_handler(move |_, message| {
                 match message.view() {
-                    gst::MessageView::Error(error) => {
-                        if !flags.failed.swap(true, Ordering::AcqRel) {
-                            on_error(describe(error));
-                        }
+                    gst::MessageView::Error(error)
+                        if !flags.failed.swap(true, Ordering::AcqRel) =>
+                    {
+                        on_error(describe(error));
                     }
                     gst::MessageView::NeedContext(need) => share(&contexts, need),
                     gst::MessageView::HaveContext(have) => contexts.lock().push(have.context()),

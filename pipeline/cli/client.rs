@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 #[derive(Args)]
 pub struct Server {
     /// The server's HTTP address.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080", env = "MILLSTREAM_SERVER")]
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
     server: String,
     /// The admin token; without it, the one in the data directory is used.
     #[arg(long, value_name = "TOKEN", env = "MILLSTREAM_ADMIN_TOKEN", hide_env_values = true)]

@@ -109,7 +109,6 @@ impl Config {
                 handshake_timeout: get.duration("rtmp.handshake_timeout")?,
                 publish_timeout: get.duration("rtmp.publish_timeout")?,
                 idle_timeout: get.duration("rtmp.idle_timeout")?,
-                gather: get.duration("rtmp.gather")?,
                 budget_bytes: get.integer("rtmp.budget_bytes")? as usize,
                 chunk_bytes_max: get.integer("rtmp.chunk_bytes_max")? as u32,
                 message_bytes_max: get.integer("rtmp.message_bytes_max")? as usize,

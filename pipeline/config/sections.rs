@@ -82,8 +82,6 @@ pub struct Rtmp {
     pub publish_timeout: Duration,
     /// Silence that ends a connection.
     pub idle_timeout: Duration,
-    /// Time for bytes to gather between reads.
-    pub gather: Duration,
     /// Bytes that a stream may have waiting for the dataflow.
     pub budget_bytes: usize,
     /// Largest chunk size.

@@ -228,7 +228,7 @@ fn relations_are_checked_where_they_were_set() {
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].starts_with(line) && found[0].contains(part), "{found:?}");
     };
-    one("[hls]\nsegment_target = \"5s\"", "m.toml:2:1", "at most hls.segment_max (4s)");
+    one("[hls]\nsegment_target = \"7s\"", "m.toml:2:1", "at most hls.segment_max (6s)");
     one("[hls]\nsegment_max = \"4500ms\"", "m.toml:2:1", "whole seconds");
     one("[rtmp]\nmessage_bytes_max = \"15MiB\"", "m.toml:2:1", "rtmp.unfinished_bytes_max (12MiB)");
     one("[rtmp]\nlisten = \"0.0.0.0:8080\"", "m.toml:2:1", "same address");

@@ -27,6 +27,8 @@ import { Timeline } from "./timeline";
 const DRAW_MS = 250;
 /** The controls fade out this long after the last sign of life. */
 const IDLE_MS = 2800;
+/** Waiting this near to the end of an ended broadcast is the end. */
+const END_S = 0.5;
 const VOLUME_KEY = "millstream.volume";
 
 export class Player {
@@ -123,6 +125,16 @@ export class Player {
     this.#draw();
   }
 
+  /**
+   * The last sound and the last picture rarely end at the same instant, and the element then waits
+   * just before the end instead of saying `ended`.
+   */
+  #finish(): void {
+    const span = this.engine.span;
+    const at_end = span !== null && span.end - this.video.currentTime < END_S;
+    if (isOver(this.#model) && playerState(this.#model) === "loading" && this.#model.started && at_end) this.#take({ type: "finished" });
+  }
+
   #draw(): void {
     this.#controls.draw(isOver(this.#model));
     this.#unmute.hidden = !(this.video.muted && this.#model.started && this.#model.moving);
@@ -157,7 +169,10 @@ export class Player {
       storeVolume(video.volume);
       this.#draw();
     });
-    window.setInterval(() => this.#draw(), DRAW_MS);
+    window.setInterval(() => {
+      this.#finish();
+      this.#draw();
+    }, DRAW_MS);
     for (const name of ["pointermove", "pointerdown", "keydown", "focusin"] as const) this.root.addEventListener(name, () => this.#stir());
     document.addEventListener("keydown", (event) => this.#onKey(event));
     document.addEventListener("fullscreenchange", () => this.#draw());
