@@ -62,7 +62,7 @@ tests/browser/node_modules/.package-lock.json: tests/browser/package-lock.json |
 
 # A current ffmpeg (HEVC, AV1, Opus over Enhanced RTMP) beside Debian's.
 .cache/ffmpeg: | packages-test
-	python3 -m pip install -q --target .cache/python imageio-ffmpeg==0.6.0
+	python3 -m pip install -q --target .cache/python imageio-ffmpeg==0.8.1
 	ln -sf "$$(echo $(CURDIR)/.cache/python/imageio_ffmpeg/binaries/ffmpeg-*)" $@
 
 run: packages web

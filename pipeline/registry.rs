@@ -9,11 +9,12 @@
 //!
 //! Enters: publishers' comings and goings, API calls, a tick. Leaves: the
 //! packets that tell the data plane about presence, and durable states. Held:
-//! one entry per stream that is live. A stream ends by a clean unpublish, a
+//! one entry per stream that is live, and which finished ones can still be
+//! watched. A stream ends by a clean unpublish, a
 //! reconnect window that runs out, deletion, quarantine or shutdown. Never
 //! done here: media.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,6 +32,17 @@ use crate::keys::StreamKey;
 
 /// How often presence is looked at, and silent streams told that time passes.
 pub const TICK: Duration = Duration::from_millis(500);
+
+/// How long a finished stream stays in memory: those who watch its end do so
+/// now, and its last segment is on disk by then.
+const COOL_AFTER: Duration = Duration::from_secs(10);
+
+struct Finished {
+    stream: StreamId,
+    at: Instant,
+    // Its bytes have left memory.
+    is_cold: bool,
+}
 
 struct Live {
     writer: Writer<Packet>,
@@ -56,19 +68,25 @@ pub struct Registry {
     packets: Intake<Packet>,
     origin: Origin,
     reconnect_window: Duration,
+    // How long a finished stream can still be watched.
+    keep: Duration,
     live: Mutex<HashMap<StreamId, Live>>,
+    // Finished streams that viewers can still watch, oldest first.
+    finished: Mutex<VecDeque<Finished>>,
     // Signalled whenever a stream left `live`.
     emptied: Notify,
 }
 
 impl Registry {
-    /// A registry in which nothing is live.
+    /// A registry in which nothing is live. A dropped publisher may come back
+    /// within `reconnect_window`; a finished stream is forgotten after `keep`.
     #[must_use]
     pub fn new(
         catalog: Arc<Catalog>,
         plane: Arc<MediaPlane>,
         origin: Origin,
         reconnect_window: Duration,
+        keep: Duration,
     ) -> Self {
         Self {
             catalog,
@@ -76,7 +94,9 @@ impl Registry {
             plane,
             origin,
             reconnect_window,
+            keep,
             live: Mutex::default(),
+            finished: Mutex::default(),
             emptied: Notify::new(),
         }
     }
@@ -167,12 +187,31 @@ impl Registry {
             tracing::info!(%stream, "publisher did not come back");
             self.end(stream);
         }
+        self.let_go();
+    }
+
+    /// Finished streams leave memory once they are stored, and are forgotten in the end.
+    fn let_go(&self) {
+        let mut finished = self.finished.lock();
+        while finished.front().is_some_and(|oldest| oldest.at.elapsed() >= self.keep) {
+            if let Some(oldest) = finished.pop_front() {
+                self.origin.remove(oldest.stream);
+            }
+        }
+        for recent in finished.iter_mut().rev().take_while(|recent| !recent.is_cold) {
+            if recent.at.elapsed() >= COOL_AFTER {
+                self.origin.cool(recent.stream);
+                recent.is_cold = true;
+            }
+        }
     }
 
     /// The data plane passed on the stream's `End`: it is over.
     pub async fn ended(&self, stream: StreamId) {
         self.plane.forget(stream);
         self.live.lock().remove(&stream);
+        let over = Finished { stream, at: Instant::now(), is_cold: false };
+        self.finished.lock().push_back(over);
         if let Err(error) = self.catalog.set_state(stream, StreamState::StreamComplete).await {
             tracing::error!(%stream, %error, "the end of a stream could not be made durable");
         }

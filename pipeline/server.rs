@@ -150,9 +150,13 @@ impl Server {
             Edges { hls, archive: to_archive, health },
             Quarantine::new(quarantined),
         ));
-        let window = config.stream.reconnect_window;
-        let registry =
-            Arc::new(Registry::new(Arc::clone(&catalog), Arc::clone(&plane), origin.clone(), window));
+        let registry = Arc::new(Registry::new(
+            Arc::clone(&catalog),
+            Arc::clone(&plane),
+            origin.clone(),
+            config.stream.reconnect_window,
+            config.hls.keep,
+        ));
         restore(&registry, &*log, &archive, config).await?;
 
         let http_listener = listen("HTTP", config.http.listen).await?;

@@ -303,6 +303,7 @@ impl Graph for MediaPlane {
             self.checkpoints.forget(stream);
             self.forget(stream);
         }
+        self.encoders.rewound();
         self.demuxers.clear();
         self.segmenters.clear();
         self.checkpoints.restore(&self.demuxers, &self.segmenters);

@@ -59,12 +59,11 @@ pub(super) fn render(
     // Delta updates need 9, EXT-X-MAP needs 6 (5 with I-FRAMES-ONLY); bis 8.
     let version = if skipped > 0 { 9 } else { 6 };
     let _ = write!(out, "#EXTM3U\n#EXT-X-VERSION:{version}\n#EXT-X-TARGETDURATION:{td}\n");
-    if !ended {
-        let _ = write!(out, "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,CAN-SKIP-UNTIL={}", td * 6);
-        let _ = write!(out, ",HOLD-BACK={},PART-HOLD-BACK=", td * 3);
-        seconds(&mut out, controls.part_hold_back_us);
-        out.push('\n');
-    }
+    // Also once it is over: parts are still listed, and they require PART-HOLD-BACK (bis 4.4.3.8).
+    let _ = write!(out, "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,CAN-SKIP-UNTIL={}", td * 6);
+    let _ = write!(out, ",HOLD-BACK={},PART-HOLD-BACK=", td * 3);
+    seconds(&mut out, controls.part_hold_back_us);
+    out.push('\n');
     if iframes {
         out.push_str("#EXT-X-I-FRAMES-ONLY\n");
     } else {
@@ -76,8 +75,7 @@ pub(super) fn render(
     if skipped > 0 {
         let _ = writeln!(out, "#EXT-X-SKIP:SKIPPED-SEGMENTS={skipped}");
     }
-    // PART tags beyond three target durations from the end are dropped (bis 4.4.4.9).
-    let parts_after_us = track.edge_us() - i64::from(td) * 3_000_000;
+    let parts_from = parts_from(track, controls);
     for (index, seg) in track.listed().enumerate().skip(skipped) {
         // The first segment carries its map even if it isn't the first of its run.
         if index == 0 && !seg.map_is_new {
@@ -89,7 +87,7 @@ pub(super) fn render(
         }
         let lines = seg.lines.get_or_init(|| segment_lines(seg));
         out.push_str(&lines.text[..lines.head]);
-        if seg.meta.end_us > parts_after_us {
+        if index >= parts_from {
             part_lines(&mut out, seg.meta.msn, &seg.parts);
         }
         out.push_str(&lines.text[lines.head..]);
@@ -117,6 +115,26 @@ pub(super) fn render(
         out.push('\n');
     }
     out
+}
+
+/// Complete segments that keep their PART tags, unless PART-HOLD-BACK needs more.
+const WITH_PARTS: usize = 2;
+
+/// The first listed segment whose PART tags are still there. Parts are of use
+/// at the live edge only and are most of a playlist's text, so they go as soon
+/// as low-latency players have their place well behind them (bis 6.2.1: "no
+/// longer at the live edge"), and after three target durations at the latest
+/// (bis 6.2.2). Strict parsers count those in segments: three with the open one.
+fn parts_from(track: &Track, controls: &Controls) -> usize {
+    let edge_us = track.edge_us();
+    let oldest_us = edge_us - i64::from(controls.target_duration_s) * 3_000_000;
+    let needed_us = edge_us - 2 * controls.part_hold_back_us;
+    let listed = track.listed().len();
+    let keeps = |(index, seg): &(usize, &Seg)| {
+        let is_recent = index + WITH_PARTS >= listed || seg.meta.end_us > needed_us;
+        is_recent && seg.meta.end_us > oldest_us
+    };
+    track.listed().enumerate().find(keeps).map_or(listed, |(index, _)| index)
 }
 
 /// Segments that a delta update may leave out: those that end before the skip

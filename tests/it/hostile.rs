@@ -10,18 +10,11 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use crate::support::feed::Feed;
+use crate::support::resident_mib;
 use crate::support::rtmp::{Answer, Rtmp, chunk_header};
 use crate::support::server::{Server, Stream};
 
 const SOON: Duration = Duration::from_secs(15);
-
-/// Resident memory of a process in MiB.
-fn resident_mib(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process");
-    let line = status.lines().find(|l| l.starts_with("VmRSS:")).expect("VmRSS");
-    let kib: u64 = line.split_whitespace().nth(1).expect("a number").parse().expect("a number");
-    kib / 1024
-}
 
 /// The server still takes a broadcast and shows it.
 async fn still_serves(server: &Server) {

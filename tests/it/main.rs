@@ -4,5 +4,9 @@
 mod support;
 
 mod api;
+mod corpus;
 mod hostile;
+mod interop;
+mod media;
+mod pains;
 mod tidy;

@@ -26,12 +26,26 @@ pub fn small_clip() -> &'static Clip {
     CLIP.get_or_init(|| open(&["-g", "25", "-bf", "0", "-vf", "scale=320:180"]))
 }
 
+/// The clip twice, tiny, with a single keyframe: 10 s of OBS's default and more.
+pub fn long_gop_clip() -> &'static Clip {
+    static CLIP: OnceLock<Clip> = OnceLock::new();
+    CLIP.get_or_init(|| {
+        let options = ["-g", "1000", "-bf", "0", "-vf", "scale=160:90"];
+        open_looped(1, &options)
+    })
+}
+
 /// Encodes the sample clip with `options`, small enough to be quick.
 fn open(options: &[&str]) -> Clip {
+    open_looped(0, options)
+}
+
+/// The same with the sample clip repeated.
+fn open_looped(repeats: u32, options: &[&str]) -> Clip {
     let folder = tempfile::tempdir().expect("a temporary directory");
     let path = folder.path().join("clip.mp4");
     let mut command = std::process::Command::new("ffmpeg");
-    command.args(["-v", "error", "-i"]).arg(super::clip());
+    command.args(["-v", "error", "-stream_loop", &repeats.to_string(), "-i"]).arg(super::clip());
     if !options.contains(&"-vf") {
         command.args(["-vf", "scale=640:360"]);
     }
@@ -97,7 +111,8 @@ impl Feed {
                 if due_ns >= length {
                     return self.at(length);
                 }
-                sleep_until(begin + Duration::from_nanos((due_ns as f64 / self.speed) as u64)).await;
+                sleep_until(begin + Duration::from_nanos((due_ns as f64 / self.speed) as u64))
+                    .await;
                 self.tag(to, self.at(due_ns), tag).await;
             }
         }

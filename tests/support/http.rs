@@ -29,7 +29,12 @@ impl Answer {
 }
 
 /// Sends one request on a connection of its own.
-pub async fn request(method: Method, url: &str, token: Option<&str>, body: Option<Value>) -> Answer {
+pub async fn request(
+    method: Method,
+    url: &str,
+    token: Option<&str>,
+    body: Option<Value>,
+) -> Answer {
     let mut request = Request::builder().method(method).uri(url);
     if let Some(token) = token {
         request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));

@@ -3,8 +3,10 @@
 
 pub mod feed;
 pub mod http;
+pub mod player;
 pub mod process;
 pub mod rtmp;
+pub mod scene;
 pub mod server;
 
 use std::path::PathBuf;
@@ -30,4 +32,12 @@ pub async fn eventually<T>(what: &str, mut check: impl AsyncFnMut() -> Option<T>
         assert!(Instant::now() < deadline, "within 45 s there was no {what}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// Resident memory of a process in MiB.
+pub fn resident_mib(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process");
+    let line = status.lines().find(|l| l.starts_with("VmRSS:")).expect("VmRSS");
+    let kib: u64 = line.split_whitespace().nth(1).expect("a number").parse().expect("a number");
+    kib / 1024
 }

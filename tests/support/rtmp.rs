@@ -36,7 +36,11 @@ impl Rtmp {
         let mut answer = vec![0; 1 + 2 * 1536];
         socket.read_exact(&mut answer).await.expect("S0, S1 and S2");
         socket.write_all(&answer[1..1537]).await.expect("C2");
-        Self { socket, reader: ChunkReader::new(ChunkLimits::default()), writer: ChunkWriter::new() }
+        Self {
+            socket,
+            reader: ChunkReader::new(ChunkLimits::default()),
+            writer: ChunkWriter::new(),
+        }
     }
 
     /// Connects and publishes `key`; panics if that is refused.
@@ -97,9 +101,8 @@ impl Rtmp {
     /// Whether the server closes the connection within `limit`.
     pub async fn is_closed_within(&mut self, limit: Duration) -> bool {
         let mut rest = [0; 4096];
-        let read_to_end = async {
-            while !matches!(self.socket.read(&mut rest).await, Ok(0) | Err(_)) {}
-        };
+        let read_to_end =
+            async { while !matches!(self.socket.read(&mut rest).await, Ok(0) | Err(_)) {} };
         tokio::time::timeout(limit, read_to_end).await.is_ok()
     }
 

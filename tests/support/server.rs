@@ -51,15 +51,16 @@ impl Server {
     }
 
     /// Kills it (`KILL`) or stops it politely (`INT`), and starts it again on
-    /// the same data and ports.
-    pub async fn restart(&mut self, signal: &str) {
+    /// the same data and ports. True if it had ended with success.
+    pub async fn restart(&mut self, signal: &str) -> bool {
         self.program.signal(signal);
-        self.program.wait(Duration::from_secs(20)).await;
+        let succeeded = self.program.wait(Duration::from_secs(20)).await;
         let address = |url: &str| url.split("//").nth(1).unwrap_or_default().to_owned();
         let (http, rtmp) = (address(&self.http), address(&self.rtmp));
         let rtmp = rtmp.trim_end_matches("/live");
         self.program = launch(self.data.path(), &self.config, &http, rtmp);
         addresses(&self.program).await;
+        succeeded
     }
 
     /// Sends it a signal.

@@ -64,6 +64,8 @@ pub(super) struct Follower {
     counted: f64,
     // The broadcast was live when it was first seen.
     live: bool,
+    // What was there before we came is fetched: later parts are fresh ones.
+    caught_up: bool,
 }
 
 impl Follower {
@@ -92,6 +94,7 @@ impl Follower {
             hinted: None,
             counted: 0.0,
             live: true,
+            caught_up: false,
         }
     }
 
@@ -292,6 +295,7 @@ impl Follower {
             self.next = Some((msn, open.parts.len().max(part)));
             break;
         }
+        self.caught_up = true;
         self.ask_ahead(playlist);
     }
 
@@ -477,7 +481,7 @@ impl Follower {
         if !self.live {
             return;
         }
-        if let Some(end_us) = end_us {
+        if let Some(end_us) = end_us.filter(|_| segment || self.caught_up) {
             let ago = fetched.at.elapsed();
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             let wall_us = now.saturating_sub(ago).as_micros() as i64;

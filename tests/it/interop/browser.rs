@@ -1,0 +1,190 @@
+//! hls.js on the watch page and Shaka, in headless Chromium.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::process::Command;
+use tokio::sync::Semaphore;
+
+use super::{AAC, FFMPEG, H264, publish, server};
+use crate::support::eventually;
+use crate::support::root;
+use crate::support::server::{Server, Stream};
+
+/// Chromium is heavy, and two cores are few.
+static BROWSERS: Semaphore = Semaphore::const_new(1);
+
+/// Runs a script of `tests/browser`; what it reports.
+pub async fn script(name: &str, arguments: &[String]) -> Value {
+    let folder = root().join("tests/browser");
+    assert!(
+        folder.join("node_modules").exists(),
+        "{}/node_modules is missing: `make test` installs it",
+        folder.display()
+    );
+    let mut command = Command::new("node");
+    command.arg(folder.join(name)).args(arguments).kill_on_drop(true);
+    let run = tokio::time::timeout(Duration::from_secs(100), command.output()).await;
+    let run = run.expect("the script ends").expect("node runs");
+    let text = String::from_utf8_lossy(&run.stdout);
+    let report: Value = serde_json::from_str(&text)
+        .unwrap_or_else(|e| panic!("{e}: {text}\n{}", String::from_utf8_lossy(&run.stderr)));
+    assert!(report.get("error").is_none(), "{name}: {report}");
+    report
+}
+
+/// A browser on the stream's watch page for `seconds`.
+async fn watch(server: &Server, stream: &Stream, seconds: u32) -> Value {
+    let _one_at_a_time = BROWSERS.acquire().await.expect("never closed");
+    let url = format!("{}/watch/{}", server.http, stream.id);
+    script("play.mjs", &["--url".into(), url, "--seconds".into(), seconds.to_string()]).await
+}
+
+/// Waits until a player asks for parts.
+async fn watched(server: &Server) {
+    eventually("viewer", async || {
+        (server.metric("millstream_hls_waiting").await > 0.0).then_some(())
+    })
+    .await;
+}
+
+/// The states that the page was in, in order.
+fn states(report: &Value) -> Vec<&str> {
+    let states = report["states"].as_array().expect("states");
+    states.iter().filter_map(|state| state["state"].as_str()).collect()
+}
+
+/// It began to play, nothing failed, and it asked nobody else for anything.
+#[track_caller]
+fn assert_played(report: &Value, seconds: f64) {
+    assert!(states(report).contains(&"playing"), "{report}");
+    assert!(report["frames"].as_f64() > Some(seconds * 20.0), "the picture moved: {report}");
+    assert_eq!(report["errors"], serde_json::json!([]), "{report}");
+    assert_eq!(report["foreign_requests"], serde_json::json!([]), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_watch_page_plays_with_low_latency() {
+    let server = server(&[]).await;
+    let stream = server.create("watched").await;
+    let _publisher = publish(FFMPEG, H264, AAC, 60, &stream.ingest);
+    server.state(&stream, "STREAM_ACTIVE").await;
+    let report = watch(&server, &stream, 11).await;
+    assert_played(&report, 8.0);
+    assert_eq!(report["stalls"], 0, "{report}");
+    assert_eq!(report["discontinuities"], 0, "{report}");
+    // Without low latency it would be three target durations: 6 s.
+    assert!(report["latency_s"]["p50"].as_f64() < Some(4.0), "{report}");
+    assert!(report["last"]["target_s"].as_f64() < Some(2.5), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shaka_plays_with_low_latency() {
+    let server = server(&[]).await;
+    let stream = server.create("shaka").await;
+    let _publisher = publish(FFMPEG, H264, AAC, 60, &stream.ingest);
+    server.state(&stream, "STREAM_ACTIVE").await;
+    let _one_at_a_time = BROWSERS.acquire().await.expect("never closed");
+    let arguments = ["--playlist", &stream.playback, "--seconds", "11"].map(str::to_owned);
+    let report = script("shaka.mjs", &arguments).await;
+    assert_eq!(report["started"], true, "{report}");
+    assert_eq!(report["errors"], serde_json::json!([]), "{report}");
+    assert!(report["frames"].as_f64() > Some(8.0 * 20.0), "{report}");
+    assert!(report["player_latency_s"].as_f64() < Some(4.0), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn viewers_do_not_notice_a_rescale() {
+    let server = server(&[]).await;
+    let stream = server.create("rescaled").await;
+    let _publisher = publish(FFMPEG, H264, AAC, 60, &stream.ingest);
+    server.state(&stream, "STREAM_ACTIVE").await;
+    let rescale = async {
+        watched(&server).await;
+        for workers in [2, 1] {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            assert_eq!(server.scale(workers).await["workers"], workers);
+        }
+    };
+    let (report, ()) = tokio::join!(watch(&server, &stream, 12), rescale);
+    assert_played(&report, 8.0);
+    assert_eq!(report["discontinuities"], 0, "{report}");
+    assert_eq!(report["stalls"], 0, "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn viewers_see_a_publisher_drop_come_back_and_end() {
+    let server = server(&[]).await;
+    let stream = server.create("away").await;
+    let publisher = publish(FFMPEG, H264, AAC, 60, &stream.ingest);
+    server.state(&stream, "STREAM_ACTIVE").await;
+    let story = async {
+        watched(&server).await;
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        drop(publisher);
+        server.state(&stream, "RECONNECTING").await;
+        // What was buffered runs out, and the page asks every three seconds.
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let mut publisher = publish(FFMPEG, H264, AAC, 60, &stream.ingest);
+        server.state(&stream, "STREAM_ACTIVE").await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        publisher.signal("INT");
+        server.state(&stream, "STREAM_COMPLETE").await;
+    };
+    let (report, ()) = tokio::join!(watch(&server, &stream, 24), story);
+    let mut expected = ["playing", "reconnecting", "playing", "ended"].iter().peekable();
+    for state in states(&report) {
+        expected.next_if(|next| **next == state);
+    }
+    assert!(expected.peek().is_none(), "never {:?}: {report}", expected.peek());
+    assert_eq!(report["errors"], serde_json::json!([]), "{report}");
+    assert_eq!(report["discontinuities"], 1, "one, where the publisher came back: {report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn qualities_can_be_chosen() {
+    let server = server(&[("transcode.enabled", "true"), ("transcode.ladder", "120:200")]).await;
+    let stream = server.create("menu").await;
+    let _publisher = publish(FFMPEG, H264, AAC, 60, &stream.ingest);
+    server.state(&stream, "STREAM_ACTIVE").await;
+    let url = format!("{}/watch/{}", server.http, stream.id);
+    let _one_at_a_time = BROWSERS.acquire().await.expect("never closed");
+    let report = script("menu.mjs", &["--url".into(), url]).await;
+    let chosen = report["chosen"].as_array().expect("what was chosen");
+    let labels: Vec<_> = chosen.iter().filter_map(|c| c["label"].as_str()).collect();
+    assert_eq!(labels, ["Auto", "180p", "120p", "Audio only"], "{report}");
+    for (choice, height) in chosen.iter().zip([None, Some(180), Some(120), None]) {
+        assert_eq!(choice["moved"], true, "it plays on: {report}");
+        assert!(height.is_none_or(|h| choice["height"] == h), "{report}");
+    }
+    assert_eq!(report["errors"], serde_json::json!([]), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_front_page_lists_what_is_live_with_its_picture() {
+    let server = server(&[]).await;
+    let stream = server.create("On the front page").await;
+    let _publisher = publish(FFMPEG, H264, AAC, 60, &stream.ingest);
+    server.state(&stream, "STREAM_ACTIVE").await;
+    let _one_at_a_time = BROWSERS.acquire().await.expect("never closed");
+    let report = script("home.mjs", &["--url".into(), format!("{}/", server.http)]).await;
+    let cards = report["cards"].as_array().expect("cards");
+    assert_eq!(cards.len(), 1, "{report}");
+    assert_eq!(cards[0]["title"], "On the front page", "{report}");
+    assert_eq!(cards[0]["href"], format!("/watch/{}", stream.id), "{report}");
+    assert_eq!(cards[0]["picture_width"], 320, "{report}");
+    assert_eq!(report["errors"], serde_json::json!([]), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unknown_broadcasts_are_said_to_be_unknown() {
+    let server = server(&[]).await;
+    let stream = Stream {
+        id: "01900000-0000-7000-8000-000000000000".into(),
+        key: String::new(),
+        ingest: String::new(),
+        playback: String::new(),
+    };
+    let report = watch(&server, &stream, 2).await;
+    assert_eq!(states(&report).last(), Some(&"missing"), "{report}");
+}
