@@ -110,6 +110,7 @@ pub fn hls(config: &Config) -> Result<HlsConfig, StartError> {
         window_segments: given.window_segments,
         dvr: given.dvr,
         hot_segments: given.hot_segments,
+        part_target: given.part_target,
         part_hold_back: given.part_hold_back,
         ladder_wait: given.ladder_wait,
     };

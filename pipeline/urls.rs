@@ -1,6 +1,7 @@
 //! How we are reached from outside.
 
-use http::{HeaderMap, header};
+use http::uri::Authority;
+use http::{HeaderMap, Uri, header};
 use records::StreamId;
 
 /// Builds the addresses that the API hands out.
@@ -27,10 +28,12 @@ impl Urls {
         Self { http, rtmp, rtmp_port }
     }
 
-    /// Addresses for the client that sent these headers.
+    /// Addresses for the client that sent this request. HTTP/2 names the host
+    /// in the address (`:authority`), HTTP/1.1 in a header.
     #[must_use]
-    pub fn for_client(&self, headers: &HeaderMap, is_tls: bool) -> Base {
-        let host = headers.get(header::HOST).and_then(|value| value.to_str().ok());
+    pub fn for_client(&self, uri: &Uri, headers: &HeaderMap, is_tls: bool) -> Base {
+        let named = || headers.get(header::HOST).and_then(|value| value.to_str().ok());
+        let host = uri.authority().map(Authority::as_str).or_else(named);
         let scheme = if is_tls { "https" } else { "http" };
         let http = match (&self.http, host) {
             (Some(public), _) => public.clone(),
@@ -92,12 +95,16 @@ mod tests {
     #[test]
     fn follows_the_clients_host_unless_told_otherwise() {
         let urls = Urls::new(None, None, 1935);
-        let base = urls.for_client(&asked_for("live.example:8080"), false);
+        let base = urls.for_client(&Uri::default(), &asked_for("live.example:8080"), false);
         assert_eq!(base.ingest(), "rtmp://live.example:1935/live");
         assert!(base.watch(StreamId::generate()).starts_with("http://live.example:8080/watch/"));
-        assert_eq!(urls.for_client(&asked_for("[::1]:8443"), true).ingest(), "rtmp://[::1]:1935/live");
+        let v6 = urls.for_client(&Uri::default(), &asked_for("[::1]:8443"), true);
+        assert_eq!(v6.ingest(), "rtmp://[::1]:1935/live");
+        let http2 = Uri::from_static("https://live.example:8443/api/streams");
+        let base = urls.for_client(&http2, &HeaderMap::new(), true);
+        assert!(base.watch(StreamId::generate()).starts_with("https://live.example:8443/watch/"));
         let urls = Urls::new(Some("https://a.example".into()), Some("rtmps://b.example/live".into()), 1);
-        let base = urls.for_client(&asked_for("c.example"), false);
+        let base = urls.for_client(&Uri::default(), &asked_for("c.example"), false);
         assert_eq!(base.ingest(), "rtmps://b.example/live");
         assert!(base.playback(StreamId::generate()).starts_with("https://a.example/live/"));
     }

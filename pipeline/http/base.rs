@@ -17,6 +17,6 @@ impl FromRequestParts<App> for Base {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
         let is_tls = parts.extensions.get::<OverTls>().is_some();
-        Ok(app.urls.for_client(&parts.headers, is_tls))
+        Ok(app.urls.for_client(&parts.uri, &parts.headers, is_tls))
     }
 }

@@ -19,8 +19,11 @@ pub struct HlsConfig {
     /// they are stored; at least 1. Default 6: at 2.6 Mbit/s and 2 s, 4 MB. Viewers near
     /// the live edge never touch storage.
     pub hot_segments: usize,
-    /// PART-HOLD-BACK in multiples of the longest PART-TARGET; at least 3
-    /// (A 14.3). Default 3. More means more latency and fewer stalls.
+    /// How long parts should be. Default 200 ms. PART-TARGETs are whole numbers
+    /// of samples, so up to this; a rendition whose samples are longer declares more.
+    pub part_target: Duration,
+    /// PART-HOLD-BACK in multiples of `part_target`, or of a longer PART-TARGET;
+    /// at least 3 (A 14.3). Default 3. More means more latency and fewer stalls.
     pub part_hold_back: f64,
     /// How long the first requests wait for every rendition of the ladder to
     /// begin, so that no viewer gets half of it. Default 5 s.
@@ -34,6 +37,7 @@ impl Default for HlsConfig {
             window_segments: 15,
             dvr: Duration::ZERO,
             hot_segments: 6,
+            part_target: Duration::from_millis(200),
             part_hold_back: 3.0,
             ladder_wait: Duration::from_secs(5),
         }

@@ -175,9 +175,12 @@ impl State {
     }
 
     /// PART-HOLD-BACK is the same in all playlists, so the longest PART-TARGET
-    /// counts; it never falls (bis 4.4.3.8).
+    /// counts; it never falls (bis 4.4.3.8). What is configured is the least, so
+    /// that a rendition which joins later changes nothing.
     fn set_hold_back(&mut self, config: &HlsConfig) {
-        let target_us = self.tracks.iter().map(|t| t.part_target_us).max().unwrap_or(0);
+        let configured_us = i64::try_from(config.part_target.as_micros()).unwrap_or(i64::MAX);
+        let targets_us = self.tracks.iter().map(|t| t.part_target_us);
+        let target_us = targets_us.max().unwrap_or(0).max(configured_us);
         let hold_back_us = (target_us as f64 * config.part_hold_back).ceil() as i64;
         if hold_back_us > self.controls.part_hold_back_us {
             self.controls.part_hold_back_us = hold_back_us;

@@ -9,4 +9,5 @@ mod hostile;
 mod interop;
 mod media;
 mod pains;
+mod soak;
 mod tidy;

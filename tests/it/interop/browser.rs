@@ -125,7 +125,7 @@ async fn viewers_see_a_publisher_drop_come_back_and_end() {
         server.state(&stream, "RECONNECTING").await;
         // What was buffered runs out, and the page asks every three seconds.
         tokio::time::sleep(Duration::from_secs(5)).await;
-        let mut publisher = publish(FFMPEG, H264, AAC, 60, &stream.ingest);
+        let publisher = publish(FFMPEG, H264, AAC, 60, &stream.ingest);
         server.state(&stream, "STREAM_ACTIVE").await;
         tokio::time::sleep(Duration::from_secs(5)).await;
         publisher.signal("INT");
@@ -172,7 +172,7 @@ async fn the_front_page_lists_what_is_live_with_its_picture() {
     assert_eq!(cards.len(), 1, "{report}");
     assert_eq!(cards[0]["title"], "On the front page", "{report}");
     assert_eq!(cards[0]["href"], format!("/watch/{}", stream.id), "{report}");
-    assert_eq!(cards[0]["picture_width"], 320, "{report}");
+    assert_eq!(cards[0]["picture_width"], 640, "{report}");
     assert_eq!(report["errors"], serde_json::json!([]), "{report}");
 }
 

@@ -166,7 +166,7 @@ async fn the_thumbnail_is_a_jpeg_of_what_is_on() {
     let url = format!("{}{path}", server.http);
     probe.args(["-v", "error", "-show_entries", "stream=codec_name,width,height", "-of", "csv=p=0", &url]);
     let (found, errors) = output(&mut probe).await;
-    assert_eq!((found.trim(), &*errors), ("mjpeg,320,180", ""));
+    assert_eq!((found.trim(), &*errors), ("mjpeg,640,360", ""));
     let listed = server.get("/api/streams").await.json();
     let shown = listed["streams"][0]["thumbnail_url"].as_str().expect("a link");
     assert!(shown.ends_with(&path), "{shown}");

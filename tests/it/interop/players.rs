@@ -53,7 +53,8 @@ async fn gstreamers_hlsdemux2_plays_to_the_end() {
         log.lines().filter(|l| l.contains("chain") && l.contains(&line)).count()
     };
     // It begins at the first segment, since the window is shorter than HOLD-BACK.
-    assert!((6 * 25..=7 * 25).contains(&chained("picture")), "{} pictures", chained("picture"));
+    // Its last message may be printed twice.
+    assert!((6 * 25..=7 * 25 + 2).contains(&chained("picture")), "{} pictures", chained("picture"));
     assert!(chained("sound") > 250, "{} frames of sound", chained("sound"));
     publisher.wait(std::time::Duration::from_secs(10)).await;
 }

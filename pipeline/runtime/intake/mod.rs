@@ -13,6 +13,11 @@
 //! generation that dies can be replayed. A stream ends when its writer closes
 //! it and everything is acknowledged. Never done here: waiting, by the reader.
 
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -23,6 +28,8 @@ use tokio::sync::Notify;
 
 use crate::shards::LANES;
 use crate::{ShardTable, Waker};
+
+pub use writer::{Closed, Writer};
 
 /// A record that an intake can hold.
 pub trait Retained: Clone + Send + 'static {
@@ -68,11 +75,6 @@ pub struct IntakeLimits {
     pub retained_bytes_max: usize,
 }
 
-/// The stream is closed: it takes no more records.
-#[derive(Debug, thiserror::Error)]
-#[error("the stream's intake is closed")]
-pub struct Closed;
-
 struct Log<T> {
     // entries[i] has offset base + i.
     entries: VecDeque<T>,
@@ -92,7 +94,7 @@ impl<T> Log<T> {
     }
 }
 
-struct StreamLog<T> {
+pub(super) struct StreamLog<T> {
     stream: StreamId,
     log: Mutex<Log<T>>,
     // A writer waits here for room.
@@ -119,18 +121,6 @@ pub struct Intake<T> {
 impl<T> Clone for Intake<T> {
     fn clone(&self) -> Self {
         Self { shared: Arc::clone(&self.shared) }
-    }
-}
-
-/// One stream's way in. Clones write to the same stream, in turn.
-pub struct Writer<T> {
-    intake: Intake<T>,
-    log: Arc<StreamLog<T>>,
-}
-
-impl<T> Clone for Writer<T> {
-    fn clone(&self) -> Self {
-        Self { intake: self.intake.clone(), log: Arc::clone(&self.log) }
     }
 }
 
@@ -338,178 +328,5 @@ impl<T: Retained> Intake<T> {
         if let Some(waker) = self.shared.wakers.read().get(lane) {
             waker.wake();
         }
-    }
-}
-
-impl<T: Retained> Writer<T> {
-    /// The stream this writer belongs to.
-    #[must_use]
-    pub fn stream(&self) -> StreamId {
-        self.log.stream
-    }
-
-    /// Appends one record, after waiting for room if the stream's budget is
-    /// used up. Cancel-safe: a cancelled push has appended nothing.
-    ///
-    /// # Errors
-    /// [`Closed`] once the stream is closed.
-    pub async fn push(&self, record: T) -> Result<(), Closed> {
-        loop {
-            let room = self.log.room.notified();
-            {
-                let log = self.log.log.lock();
-                if log.closed {
-                    // Other clones may wait too.
-                    self.log.room.notify_one();
-                    return Err(Closed);
-                }
-                if log.unread_bytes < self.intake.shared.limits.unread_bytes_max {
-                    drop(log);
-                    return self.push_now(record);
-                }
-            }
-            room.await;
-        }
-    }
-
-    /// Appends one record whatever the budget says: for the few that must not wait.
-    ///
-    /// # Errors
-    /// [`Closed`] once the stream is closed.
-    pub fn push_now(&self, mut record: T) -> Result<(), Closed> {
-        let weight = record.weight();
-        let mut log = self.log.log.lock();
-        if log.closed {
-            return Err(Closed);
-        }
-        record.stamp(log.end());
-        log.entries.push_back(record);
-        log.unread_bytes += weight;
-        let newly_ready = !std::mem::replace(&mut log.queued, true);
-        drop(log);
-        let shared = &self.intake.shared;
-        shared.unread_bytes.fetch_add(weight, Ordering::Relaxed);
-        shared.written_total.fetch_add(1, Ordering::Relaxed);
-        if newly_ready {
-            self.intake.enqueue(&self.log);
-        }
-        Ok(())
-    }
-
-    /// How many records were ever appended: the next one's offset.
-    #[must_use]
-    pub fn written(&self) -> u64 {
-        self.log.log.lock().end()
-    }
-
-    /// Whether [`Writer::push`] would not have to wait.
-    #[must_use]
-    pub fn has_room(&self) -> bool {
-        self.log.log.lock().unread_bytes < self.intake.shared.limits.unread_bytes_max
-    }
-
-    /// Takes no more records. What is there is still read, then forgotten once acknowledged.
-    pub fn close(&self) {
-        self.log.log.lock().closed = true;
-        self.log.room.notify_one();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use records::PacketBody;
-
-    use super::*;
-
-    const LIMITS: IntakeLimits = IntakeLimits { unread_bytes_max: 1000, retained_bytes_max: 2000 };
-
-    fn packet(stream: StreamId, size: usize) -> Packet {
-        let data = vec![0; size].into();
-        Packet {
-            stream,
-            offset: 0,
-            arrival_us: 0,
-            body: PacketBody::Audio { timestamp_ms: 0, data },
-        }
-    }
-
-    fn read_offsets(intake: &Intake<Packet>, fuel: usize) -> Vec<u64> {
-        let mut offsets = Vec::new();
-        intake.read(0, &ShardTable::even(1), fuel, |p| offsets.push(p.offset));
-        offsets
-    }
-
-    #[tokio::test]
-    async fn replays_what_was_not_acknowledged() {
-        let intake = Intake::new("test", LIMITS);
-        let stream = StreamId::generate();
-        let writer = intake.writer(stream);
-        for _ in 0..4 {
-            writer.push(packet(stream, 10)).await.unwrap();
-        }
-        assert_eq!(read_offsets(&intake, usize::MAX), [0, 1, 2, 3]);
-        intake.ack(stream, 2);
-        intake.rewind(|_| 0);
-        assert_eq!(read_offsets(&intake, usize::MAX), [2, 3]);
-        assert_eq!(intake.unread_bytes(), 0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_full_stream_waits_until_it_is_read() {
-        let intake = Intake::new("test", LIMITS);
-        let stream = StreamId::generate();
-        let writer = intake.writer(stream);
-        writer.push(packet(stream, 2000)).await.unwrap();
-        let full = tokio::time::timeout(Duration::from_secs(1), writer.push(packet(stream, 1)));
-        assert!(full.await.is_err());
-        read_offsets(&intake, usize::MAX);
-        writer.push(packet(stream, 1)).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn retention_is_bounded() {
-        let intake = Intake::new("test", LIMITS);
-        let stream = StreamId::generate();
-        let writer = intake.writer(stream);
-        for _ in 0..10 {
-            writer.push(packet(stream, 800)).await.unwrap();
-            read_offsets(&intake, usize::MAX);
-        }
-        intake.rewind(|_| 0);
-        assert_eq!(read_offsets(&intake, usize::MAX), [8, 9]);
-    }
-
-    #[tokio::test]
-    async fn streams_take_turns() {
-        let intake = Intake::new("test", LIMITS);
-        // Same lane, so that they share one queue.
-        let one = StreamId::generate();
-        let other = std::iter::repeat_with(StreamId::generate)
-            .find(|s| s.shard().0 % 64 == one.shard().0 % 64)
-            .unwrap();
-        for _ in 0..3 {
-            for stream in [one, other] {
-                intake.writer(stream).push_now(packet(stream, 100)).unwrap();
-            }
-        }
-        let mut seen = Vec::new();
-        while intake.read(0, &ShardTable::even(1), 1, |p| seen.push(p.stream)) {}
-        assert_eq!(seen.iter().filter(|s| **s == one).count(), 3);
-        assert_ne!(seen[0], seen[1]);
-    }
-
-    #[tokio::test]
-    async fn a_closed_stream_is_forgotten_once_acknowledged() {
-        let intake = Intake::new("test", LIMITS);
-        let stream = StreamId::generate();
-        let writer = intake.writer(stream);
-        writer.push(packet(stream, 10)).await.unwrap();
-        writer.close();
-        assert!(writer.push(packet(stream, 10)).await.is_err());
-        assert_eq!(read_offsets(&intake, usize::MAX), [0]);
-        intake.ack(stream, 1);
-        assert!(intake.shared.streams.read().is_empty());
     }
 }
