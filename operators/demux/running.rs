@@ -16,7 +16,7 @@ use records::{Cut, FrameBody, MediaTime, Rendition, Run, Sample, TrackInit};
 
 use super::clock::Clock;
 use super::config::micros;
-use super::timeline::{ceil, plus};
+use super::timeline::{CUT_DISTANCE_MIN, ceil, plus};
 use super::{Demuxed, Demuxer, Unit};
 
 /// One track of an open run.
@@ -45,8 +45,9 @@ pub(super) struct Running {
     video: Option<Lane>,
     audio: Option<Lane>,
     passthrough: bool,
-    // The picture stalled and sound made the cuts: it may only go on with a keyframe.
-    need_keyframe: bool,
+    // The picture stalled and sound makes the cuts: where its gap segment that
+    // is under way begins. It may only go on with a keyframe.
+    stalled: Option<MediaTime>,
     // A track appeared that the run lacks.
     restart_at_keyframe: bool,
 }
@@ -129,7 +130,7 @@ impl Demuxer {
             video: video.map(|init| lane(init, clock, shown_us)),
             audio: audio_lane,
             passthrough: !self.reencode || keyframe.is_none(),
-            need_keyframe: false,
+            stalled: None,
             restart_at_keyframe: false,
         };
         let arrival_us = base.arrival_us;
@@ -266,12 +267,12 @@ impl Demuxer {
             self.restart_with(unit, out);
             return;
         }
-        if running.need_keyframe && !unit.keyframe {
+        if running.stalled.is_some() && running.passthrough && !unit.keyframe {
             self.meter.dropped(1);
             return;
         }
         let (start, passthrough, stalled) =
-            (running.start, running.passthrough, running.need_keyframe);
+            (running.start, running.passthrough, running.stalled.is_some());
         let Some(lane) = &mut running.video else { return };
         let (timescale, step) = (lane.init.timescale, lane.init.sample_ticks);
         let at = |ticks: i64| MediaTime::new(ticks, timescale);
@@ -280,13 +281,13 @@ impl Demuxer {
         let cut = self.timeline.last_cut().unwrap_or(start);
         // Leading pictures of the run's first keyframe lack what they refer to;
         // a picture that sound has overtaken has no segment to go to.
-        if passthrough && shown < start || stalled && shown <= cut {
+        if passthrough && (shown < start || stalled && shown <= cut) {
             self.meter.dropped(1);
             return;
         }
         lane.end = lane.end.max(at(shown.ticks + i64::from(step)));
         let end = lane.end;
-        running.need_keyframe = false;
+        running.stalled = None;
         let target = plus(cut, self.config.segment_target);
         let half = i64::from(step / 2);
         let decodable = self.config.can_encode.contains(&lane.init.codec);
@@ -359,17 +360,20 @@ impl Demuxer {
         let cut = self.timeline.last_cut().unwrap_or(start);
         let due = match video_end {
             None => begin >= plus(cut, self.config.segment_target),
-            // The picture stalls: segments must go on for the sound's sake.
+            // The picture stalls: segments must go on for the sound's sake. Its
+            // gap began where it stopped, and may be no longer than a segment either.
             Some(video_end) => {
                 let limit =
                     if passthrough { self.config.segment_max } else { self.config.segment_target };
-                begin > cut
-                    && end > plus(cut, limit)
+                let since = running.stalled.unwrap_or(cut).min(cut);
+                begin > plus(cut, CUT_DISTANCE_MIN)
+                    && end > plus(since, limit)
                     && begin > plus(video_end, self.config.track_wait)
             }
         };
         if due {
-            running.need_keyframe = video_end.is_some() && passthrough;
+            let gap_begins = |video_end| if running.stalled.is_some() { begin } else { video_end };
+            running.stalled = video_end.map(gap_begins);
             self.cut(begin, unit.arrival_us, out);
         }
         self.timeline.reach(end);

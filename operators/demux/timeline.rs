@@ -22,7 +22,7 @@ use super::config::{Resume, micros};
 const GAPS_AFTER_RESTART_MAX: i64 = 3;
 
 /// A cut is at least this long after the one before it, also around runs that ended at once.
-const CUT_DISTANCE_MIN: Duration = Duration::from_millis(100);
+pub(super) const CUT_DISTANCE_MIN: Duration = Duration::from_millis(100);
 
 /// Arrival time in microseconds that only moves forward.
 ///

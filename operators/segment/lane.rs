@@ -16,8 +16,7 @@
 //!
 //! Every lane passes every cut exactly once, so a media sequence number is the
 //! same instant in all renditions. A segment that gets no samples is a gap,
-//! from where the one before it ended (from its cut, if that was long before)
-//! to where the next begins.
+//! from where the one before it ended to where the next begins.
 
 use std::sync::Arc;
 
@@ -362,11 +361,7 @@ impl Lane {
         let (Some(mut open), Some(info)) = (self.open.take(), &self.run) else { return };
         let gap = open.chunks.is_empty();
         if gap {
-            // Where the one before ended, unless samples were missing there already: then
-            // the hole stays one, or the gap could get longer than any segment may be.
-            let cut = open.cut.at.rescale(self.timescale).ticks;
-            let near = i64::from(sample_ticks(self.run.as_deref(), self.rendition));
-            open.start = self.end.filter(|end| cut - end <= near).unwrap_or(cut);
+            open.start = self.end.unwrap_or_else(|| open.cut.at.rescale(self.timescale).ticks);
             open.end = end.rescale(self.timescale).ticks.max(open.start + 1);
             if let Some(packer) = &mut self.packer {
                 packer.unanchor();

@@ -14,9 +14,9 @@ use super::Problem;
 struct Dist;
 
 /// Nothing from elsewhere, nothing inline. Players make blobs of media.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; img-src 'self' data: blob:; \
-     media-src 'self' blob:; worker-src 'self' blob:; connect-src 'self'; \
-     frame-ancestors 'none'; base-uri 'none'; object-src 'none'";
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+     img-src 'self'; media-src 'self' blob:; connect-src 'self'; form-action 'none'; \
+     frame-ancestors 'none'; base-uri 'none'";
 
 /// A file of the pages, or the page itself for the routes that it handles.
 pub async fn serve(uri: Uri) -> Response {

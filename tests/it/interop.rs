@@ -15,11 +15,8 @@ use crate::support::{clip, root};
 
 /// A server that cuts every second, so that a few seconds show much.
 async fn server(settings: &[(&str, &str)]) -> Server {
-    let short = [
-        ("transcode.enabled", "false"),
-        ("hls.segment_target", "1s"),
-        ("hls.segment_max", "2s"),
-    ];
+    let short =
+        [("transcode.enabled", "false"), ("hls.segment_target", "1s"), ("hls.segment_max", "2s")];
     Server::with(&[&short[..], settings].concat()).await
 }
 

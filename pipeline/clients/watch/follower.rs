@@ -4,10 +4,12 @@
 //! playlist, the place up to which media was fetched, one hinted request ahead
 //! and, when checking, the parts of the segment under way.
 
+mod judge;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
@@ -214,20 +216,6 @@ impl Follower {
         })
     }
 
-    fn judge(&mut self, playlist: &Arc<MediaPlaylist>, requested: Requested, elapsed: Duration) {
-        let violations = &mut self.tally.violations;
-        let previous = self.current.as_deref();
-        violations.extend(self.checker.observe(previous, playlist, requested, elapsed));
-        if self.target.i_frames {
-            return;
-        }
-        let url = &self.target.url;
-        let others: Vec<String> =
-            self.shared.urls.iter().filter(|other| *other != url).cloned().collect();
-        violations.extend(rules::across::reports(playlist, &others, |uri| resolve(url, uri)));
-        self.shared.saw(url, playlist);
-    }
-
     fn directives(&self) -> Requested {
         let Some(playlist) = self.current.as_ref().filter(|playlist| blocks(playlist)) else {
             return Requested::default();
@@ -383,27 +371,6 @@ impl Follower {
         }
     }
 
-    fn check_part(
-        &mut self,
-        playlist: &MediaPlaylist,
-        part: &Part,
-        index: usize,
-        fetched: &Fetched,
-    ) {
-        let found = self.track.part(part, index == 0, &fetched.body);
-        self.tally.violations.extend(found);
-        if let Some(joined) = &mut self.joined {
-            joined.extend_from_slice(&fetched.body);
-        }
-        let limit = playlist.part_target.map_or(self.options.slack, Duration::from_secs_f64);
-        if fetched.transfer > limit.max(self.options.slack) {
-            self.tally.violations.push(Violation {
-                rule: "bis 6.2.6 a part comes at line speed once its first byte does",
-                detail: format!("{} took {:?}", part.uri, fetched.transfer),
-            });
-        }
-    }
-
     /// A part: what was asked for ahead, if that is it.
     async fn part(&mut self, part: &Part) -> Option<Fetched> {
         let url = resolve(&self.target.url, &part.uri);
@@ -428,16 +395,6 @@ impl Follower {
         let fetched = self.received(fetched, url)?;
         self.check_response(resource, &fetched);
         fetched.status.is_success().then_some(fetched)
-    }
-
-    fn check_response(&mut self, resource: Resource, fetched: &Fetched) {
-        if !self.options.check {
-            return;
-        }
-        let target = self.current.as_ref().map(|playlist| playlist.target_duration);
-        let (status, headers) = (fetched.status, &fetched.headers);
-        let found = rules::http::response(resource, status, headers, target, fetched.body.len());
-        self.tally.violations.extend(found);
     }
 
     /// The first part of a segment comes next: its discontinuity and map.
@@ -514,37 +471,6 @@ impl Follower {
         let asked = url.clone();
         let task = tokio::spawn(async move { http.get(&asked, None, timeout).await });
         self.hinted = Some(Hinted { url, task });
-    }
-
-    /// New entries of an I-frame playlist (A 6).
-    async fn consume_i_frames(&mut self, playlist: &MediaPlaylist) {
-        let from = self.next.map_or(playlist.next_msn().saturating_sub(1), |(msn, _)| msn);
-        for segment in playlist.segments.iter().filter(|s| s.head.msn >= from && !s.head.gap) {
-            self.enter(&segment.head).await;
-            let url = resolve(&self.target.url, &segment.uri);
-            let got = self.fetch_media(&url, segment.byte_range, Resource::Media).await;
-            if let Some(fetched) = got {
-                self.tally.segments += 1;
-                self.check_i_frame(&segment.uri, segment.byte_range, &fetched.body);
-            }
-        }
-        self.next = Some((playlist.next_msn(), 0));
-    }
-
-    fn check_i_frame(&mut self, uri: &str, range: Option<ByteRange>, body: &Bytes) {
-        let Some(init) = self.track.current().filter(|_| self.options.check) else {
-            return;
-        };
-        let mut found = cmaf::i_frame(init, body);
-        if range.is_some_and(|range| range.length != body.len() as u64) {
-            found.push(Violation {
-                rule: "bis 4.4.4.2 byte ranges can be fetched",
-                detail: format!("{range:?} gave {} bytes", body.len()),
-            });
-        }
-        let named =
-            found.into_iter().map(|v| Violation { detail: format!("{uri}: {}", v.detail), ..v });
-        self.tally.violations.extend(named);
     }
 }
 

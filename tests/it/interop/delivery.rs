@@ -116,7 +116,9 @@ async fn playlists_are_compressed_and_media_comes_in_ranges() {
     let styp_or_moof = curl(&["-r", "4-7"], &url("source/0.m4s")).await.body;
     assert!(["styp", "moof", "prft"].contains(&&*styp_or_moof), "{styp_or_moof}");
 
-    let preflight = curl(&["-X", "OPTIONS", "-H", "Origin: http://elsewhere.example"], &url("index.m3u8")).await;
+    let preflight =
+        curl(&["-X", "OPTIONS", "-H", "Origin: http://elsewhere.example"], &url("index.m3u8"))
+            .await;
     assert_eq!(preflight.status, 204);
     assert!(preflight.header("access-control-allow-methods").contains("GET"));
     assert!(preflight.header("access-control-allow-headers").contains("range"));
@@ -164,7 +166,15 @@ async fn the_thumbnail_is_a_jpeg_of_what_is_on() {
     assert_eq!(picture.headers["content-type"], "image/jpeg");
     let mut probe = Command::new("ffprobe");
     let url = format!("{}{path}", server.http);
-    probe.args(["-v", "error", "-show_entries", "stream=codec_name,width,height", "-of", "csv=p=0", &url]);
+    probe.args([
+        "-v",
+        "error",
+        "-show_entries",
+        "stream=codec_name,width,height",
+        "-of",
+        "csv=p=0",
+        &url,
+    ]);
     let (found, errors) = output(&mut probe).await;
     assert_eq!((found.trim(), &*errors), ("mjpeg,640,360", ""));
     let listed = server.get("/api/streams").await.json();

@@ -108,9 +108,10 @@ async fn publishers_are_told_why_they_are_refused() {
     let wrong = format!("{}/no-such-key", server.rtmp);
     let first = publish(FFMPEG, H264, AAC, 20, &stream.ingest);
     server.state(&stream, "STREAM_ACTIVE").await;
-    for (url, theirs, ours) in
-        [(&wrong, "Not authorized", "no stream has this key"), (&stream.ingest, "already exists", "")]
-    {
+    for (url, theirs, ours) in [
+        (&wrong, "Not authorized", "no stream has this key"),
+        (&stream.ingest, "already exists", ""),
+    ] {
         let mut publisher = publish(FFMPEG, H264, AAC, 5, url);
         assert!(!publisher.wait(LIMIT).await, "ffmpeg says that it failed");
         assert!(publisher.output().contains(ours), "{}", publisher.output());
@@ -144,13 +145,15 @@ async fn with_a_ladder(title: &str, video: &[&str], audio: &[&str], expected: [&
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hevc_is_passed_through_with_h264_beside_it() {
-    let video = ["-c:v", "libx265", "-preset", "ultrafast", "-g", "25", "-x265-params", "log-level=none"];
+    let video =
+        ["-c:v", "libx265", "-preset", "ultrafast", "-g", "25", "-x265-params", "log-level=none"];
     with_a_ladder("HEVC", &video, AAC, ["hvc1.1.6.L", "avc1.", "mp4a.40.2"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn av1_and_opus_are_passed_through_with_h264_beside_them() {
-    let video = ["-c:v", "libsvtav1", "-preset", "11", "-g", "25", "-svtav1-params", "pred-struct=1"];
+    let video =
+        ["-c:v", "libsvtav1", "-preset", "11", "-g", "25", "-svtav1-params", "pred-struct=1"];
     let audio = ["-c:a", "libopus", "-ac", "2"];
     with_a_ladder("AV1", &video, &audio, ["av01.0.00M.08,opus", "avc1.", "opus"]).await;
 }

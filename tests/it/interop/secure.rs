@@ -34,7 +34,8 @@ async fn secure_server() -> (Server, TempDir, String, String) {
     .await;
     let found = |scheme: &str| {
         let output = server.output();
-        let line = output.lines().find_map(|line| line.trim().strip_prefix(scheme).map(str::to_owned));
+        let line =
+            output.lines().find_map(|line| line.trim().strip_prefix(scheme).map(str::to_owned));
         format!("{scheme}{}", line.expect(scheme).trim_end_matches('/'))
     };
     let (https, rtmps) = (found("https://"), found("rtmps://"));
@@ -53,7 +54,8 @@ async fn http2_is_spoken_in_the_clear_and_over_tls() {
     let version = ["-o", "/dev/null", "-w", "%{http_version} %{http_code}"];
     let clear = format!("{}/api/streams", server.http);
     let secure = format!("{https}/api/streams");
-    let curl_with = async |options: &[&str], url: &str| curl(&[&version, options].concat(), url).await;
+    let curl_with =
+        async |options: &[&str], url: &str| curl(&[&version, options].concat(), url).await;
     assert_eq!(curl_with(&["--http2-prior-knowledge"], &clear).await, "2 200");
     assert_eq!(curl_with(&["--http1.1"], &clear).await, "1.1 200");
     assert_eq!(curl_with(&["-k"], &secure).await, "2 200", "ALPN agrees on h2");
@@ -76,8 +78,17 @@ async fn a_broadcast_goes_in_by_rtmps_and_out_by_https() {
     assert!(playback.starts_with(&https), "links are as secure as the page: {playback}");
     // Blocked requests side by side on one connection, as browsers make them.
     let media = playback.replace("index.m3u8", "source/index.m3u8");
-    let both = [format!("{media}?_HLS_msn=1&_HLS_part=0"), format!("{media}?_HLS_msn=1&_HLS_part=2")];
-    let options = ["--cacert", &cert, "--http2", "--parallel", "-w", "%{http_version} %{http_code}\n", &both[0]];
+    let both =
+        [format!("{media}?_HLS_msn=1&_HLS_part=0"), format!("{media}?_HLS_msn=1&_HLS_part=2")];
+    let options = [
+        "--cacert",
+        &cert,
+        "--http2",
+        "--parallel",
+        "-w",
+        "%{http_version} %{http_code}\n",
+        &both[0],
+    ];
     let answers = curl(&options, &both[1]).await;
     assert_eq!(answers.matches("2 200").count(), 2, "{answers}");
     let report = player.ended().await;
@@ -100,8 +111,10 @@ async fn a_renewed_certificate_is_used_without_a_restart() {
     };
     assert!(trusts(&old).await, "while there is no new one, the old one stays in use");
     make_certificate(folder.path()).await;
-    eventually("connection with the new certificate", async || trusts(&current).await.then_some(()))
-        .await;
+    eventually("connection with the new certificate", async || {
+        trusts(&current).await.then_some(())
+    })
+    .await;
     assert!(!trusts(&old).await);
     drop(server);
 }
