@@ -17,49 +17,38 @@
 use std::sync::Arc;
 
 use operators::demux::Demuxed;
-use records::{Frame, Packet};
-use runtime::{Generation, Offload, keyed, offload, sink, source};
+use records::Packet;
+use runtime::{Generation, keyed, offload, sink, source};
 use timely::dataflow::ProbeHandle;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::{OkErr, Probe};
 use timely::worker::Worker;
 
-use crate::dataflow::{MediaPlane, Routed};
+use crate::dataflow::MediaPlane;
 
 /// Adds the media dataflow to one worker.
 pub fn media(worker: &mut Worker, generation: &Arc<Generation>, plane: &MediaPlane) {
     let me = worker.index();
     worker.dataflow_named("media", |scope| {
         let done = ProbeHandle::new();
-        let (g, table) = (|| Arc::clone(generation), generation.table.clone());
+        let table = generation.table.clone();
         let by_stream = Exchange::new(move |p: &Packet| table.worker(p.stream.shard()) as u64);
 
-        let packets = source(
-            scope, "source", plane.packets.clone(), plane.packets_waker(me), g(), plane.credit(), done.clone(),
-        );
-        let demuxed = keyed(
-            packets, by_stream, "demux", g(), plane.demuxers(), |p: &Packet| p.stream, plane.demux(),
-        );
+        let packets = source(scope, "source", plane.packets_inlet(me), generation, &done);
+        let demuxed =
+            keyed(packets, by_stream, "demux", generation, plane.demuxers(), plane.demux());
         let (frames, health) = demuxed.ok_err(|demuxed| match demuxed {
             Demuxed::Frame(frame) => Ok(frame),
             Demuxed::Health(health) => Err(health),
         });
-        sink(health, "health", g(), plane.deliver_health());
+        sink(health, "health", generation, plane.deliver_health());
 
-        let encoders = Offload {
-            returns: plane.encoded.clone(),
-            waker: plane.encoded_waker(me),
-            credit: plane.credit(),
-            done: done.clone(),
-        };
-        let routed = offload(
-            frames, "transcode", g(), encoders, |f: &Frame| f.stream, plane.transcode(), Routed::encoded,
-        );
-        let media = keyed(
-            routed, Pipeline, "segment", g(), plane.segmenters(), |r: &Routed| r.frame.stream, plane.segment(),
-        );
+        let encoded = plane.encoded_inlet(me);
+        let routed = offload(frames, "transcode", encoded, generation, &done, plane.transcode());
+        let media =
+            keyed(routed, Pipeline, "segment", generation, plane.segmenters(), plane.segment());
         let media = media.probe_with(&done);
-        sink(media.clone(), "hls", g(), plane.deliver_hls());
-        sink(media, "archive", g(), plane.deliver_archive());
+        sink(media.clone(), "hls", generation, plane.deliver_hls());
+        sink(media, "archive", generation, plane.deliver_archive());
     });
 }

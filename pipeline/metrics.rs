@@ -47,7 +47,8 @@ impl Family<'_> {
     ) -> &mut Self {
         let _ = write!(self.text, "{}{suffix}", self.name);
         for (i, (label, text)) in labels.iter().enumerate() {
-            let text = text.to_string().replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+            let text =
+                text.to_string().replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
             let open = if i == 0 { '{' } else { ',' };
             let _ = write!(self.text, "{open}{label}=\"{text}\"");
         }

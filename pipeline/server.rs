@@ -165,7 +165,8 @@ impl Server {
         let https = secure("HTTPS", config.http.tls.as_ref(), &[b"h2", b"http/1.1"]).await?;
         let rtmps = secure("RTMPS", config.rtmp.tls.as_ref(), &[]).await?;
 
-        let engine = Engine::start(Arc::clone(&plane) as _, config.pipeline.workers, Clock::start())?;
+        let engine =
+            Engine::start(Arc::clone(&plane) as _, config.pipeline.workers, Clock::start())?;
         let engine = Arc::new(engine);
         let board = Arc::new(HealthBoard::default());
         let meters = Arc::new(RtmpMeters::default());
@@ -305,11 +306,10 @@ async fn restore(
         let announcements = crate::announcements::of(log, stream).await?;
         let (reader, window) = (Arc::clone(archive), settings::restored_window(config));
         // Looks at every segment's file.
-        let restored = tokio::task::spawn_blocking(move || {
-            reader.restore(stream, announcements, window)
-        })
-        .await
-        .unwrap_or_default();
+        let restored =
+            tokio::task::spawn_blocking(move || reader.restore(stream, announcements, window))
+                .await
+                .unwrap_or_default();
         if let Some(restored) = &restored {
             archive.adopt(stream, restored);
         }

@@ -126,7 +126,8 @@ fn target_duration_s(config: &Config) -> u32 {
 /// How much of a stream's past is shown again after a restart.
 #[must_use]
 pub fn restored_window(config: &Config) -> Duration {
-    let listed = config.hls.segment_max * u32::try_from(config.hls.window_segments).unwrap_or(u32::MAX);
+    let listed =
+        config.hls.segment_max * u32::try_from(config.hls.window_segments).unwrap_or(u32::MAX);
     config.hls.dvr.max(listed)
 }
 

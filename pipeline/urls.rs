@@ -103,7 +103,8 @@ mod tests {
         let http2 = Uri::from_static("https://live.example:8443/api/streams");
         let base = urls.for_client(&http2, &HeaderMap::new(), true);
         assert!(base.watch(StreamId::generate()).starts_with("https://live.example:8443/watch/"));
-        let urls = Urls::new(Some("https://a.example".into()), Some("rtmps://b.example/live".into()), 1);
+        let urls =
+            Urls::new(Some("https://a.example".into()), Some("rtmps://b.example/live".into()), 1);
         let base = urls.for_client(&Uri::default(), &asked_for("c.example"), false);
         assert_eq!(base.ingest(), "rtmps://b.example/live");
         assert!(base.playback(StreamId::generate()).starts_with("https://a.example/live/"));

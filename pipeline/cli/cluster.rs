@@ -139,17 +139,16 @@ fn table(report: &ClusterReport, previous: Option<&ClusterReport>) -> String {
     }
     let _ = writeln!(text, "\n{:<10} {:>14} {:>14}", "queue", "bytes", "records");
     for queue in &report.queues {
-        let _ = writeln!(text, "{:<10} {:>14} {:>14}", queue.name, queue.bytes, queue.records_total);
+        let _ =
+            writeln!(text, "{:<10} {:>14} {:>14}", queue.name, queue.bytes, queue.records_total);
     }
     text
 }
 
 /// The share of the time since `previous` that the operator was busy.
 fn busy_share(previous: &ClusterReport, epoch: u64, row: &Operator) -> Option<f64> {
-    let before = previous
-        .operators
-        .iter()
-        .find(|o| o.operator == row.operator && o.worker == row.worker)?;
+    let before =
+        previous.operators.iter().find(|o| o.operator == row.operator && o.worker == row.worker)?;
     let elapsed_us = epoch.checked_sub(previous.epoch).filter(|e| *e > 0)? as f64 * 100_000.0;
     Some(row.busy_us.saturating_sub(before.busy_us) as f64 / elapsed_us)
 }
@@ -181,7 +180,10 @@ impl Streams {
         println!("{:<36}  {:<16} {:<30} renditions", "stream", "state", "title");
         for stream in list.streams {
             let renditions = stream.renditions.join(" ");
-            println!("{:<36}  {:<16} {:<30} {renditions}", stream.stream_id, stream.state, stream.title);
+            println!(
+                "{:<36}  {:<16} {:<30} {renditions}",
+                stream.stream_id, stream.state, stream.title
+            );
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -58,8 +58,9 @@ impl Settings {
             flags.extend(value.map(|value| (key.to_owned(), value)));
         }
         for pair in self.set {
-            let (key, value) =
-                pair.split_once('=').with_context(|| format!("--set {pair}: expected KEY=VALUE"))?;
+            let (key, value) = pair
+                .split_once('=')
+                .with_context(|| format!("--set {pair}: expected KEY=VALUE"))?;
             flags.push((key.to_owned(), value.to_owned()));
         }
         Ok(Config::load(self.config.as_deref(), &crate::config::environment(), &flags)?)
@@ -71,10 +72,8 @@ impl Serve {
         let config = self.settings.load()?;
         start_logging(&config);
         // The data plane has threads of its own; these move bytes.
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .thread_name("io")
-            .enable_all()
-            .build()?;
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().thread_name("io").enable_all().build()?;
         runtime.block_on(serve(config, self.demo))?;
         Ok(ExitCode::SUCCESS)
     }
@@ -134,11 +133,7 @@ async fn start_demo(server: &Server, file: &PathBuf, stop: Stop) -> anyhow::Resu
 }
 
 fn loopback(address: std::net::SocketAddr) -> std::net::IpAddr {
-    if address.ip().is_unspecified() {
-        std::net::Ipv4Addr::LOCALHOST.into()
-    } else {
-        address.ip()
-    }
+    if address.ip().is_unspecified() { std::net::Ipv4Addr::LOCALHOST.into() } else { address.ip() }
 }
 
 /// An address that can be typed into a browser.
@@ -149,8 +144,7 @@ fn shown(address: std::net::SocketAddr) -> String {
 fn start_logging(config: &Config) {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_new(&config.log.level).unwrap_or_else(|_| EnvFilter::new("info"));
-    let subscriber =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match config.log.format {
         LogFormat::Json => subscriber.json().init(),
         LogFormat::Text => subscriber.with_target(false).init(),

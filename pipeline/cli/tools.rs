@@ -43,7 +43,8 @@ impl Publish {
         let clip = Clip::open(&self.file).with_context(|| self.file.display().to_string())?;
         let mut options = PublishOptions::new(self.url);
         if let Some(path) = self.keys {
-            let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+            let text =
+                std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
             options.keys = text.split_whitespace().map(str::to_owned).collect();
         }
         options.copies = self.copies;
@@ -51,7 +52,8 @@ impl Publish {
         options.duration = self.seconds.map(Duration::from_secs);
         options.reconnect = self.reconnect;
         // Copies that begin at once would all send their keyframes at once.
-        options.spread = Duration::from_secs(u64::from(self.copies > 1 || !options.keys.is_empty()) * 2);
+        options.spread =
+            Duration::from_secs(u64::from(self.copies > 1 || !options.keys.is_empty()) * 2);
         let report = client_runtime()?.block_on(async {
             clients::publish(Arc::new(clip), options, stop_on_interrupt()).await
         })?;
@@ -95,7 +97,8 @@ impl Watch {
         options.check = !self.no_check;
         options.http2 = self.http2;
         // A thousand viewers who come at once would measure their own rush.
-        options.spread = Duration::from_millis(self.viewers.saturating_sub(1) as u64).min(Duration::from_secs(5));
+        options.spread = Duration::from_millis(self.viewers.saturating_sub(1) as u64)
+            .min(Duration::from_secs(5));
         let report = client_runtime()?
             .block_on(async { clients::watch(options, stop_on_interrupt()).await })?;
         print_report(&report, self.json)?;
@@ -115,7 +118,10 @@ fn stop_on_interrupt() -> Stop {
     stop
 }
 
-fn print_report(report: &(impl serde::Serialize + std::fmt::Display), json: bool) -> anyhow::Result<()> {
+fn print_report(
+    report: &(impl serde::Serialize + std::fmt::Display),
+    json: bool,
+) -> anyhow::Result<()> {
     if json {
         println!("{}", serde_json::to_string(report)?);
     } else {

@@ -19,7 +19,7 @@ use operators::transcode::Pool;
 use parking_lot::Mutex;
 use records::{Frame, FrameBody, Health, Media, MediaBody, Packet, PacketBody, StreamId};
 use runtime::{
-    Credit, Culprit, Edge, Generation, Graph, Handover, Intake, Waker, working_on,
+    Credit, Culprit, Edge, Generation, Graph, Handover, Inlet, Intake, OfStream, Waker, working_on,
 };
 use timely::worker::Worker;
 
@@ -35,11 +35,16 @@ pub struct Routed {
     pub is_encoded: bool,
 }
 
-impl Routed {
+impl From<Frame> for Routed {
     /// A frame that came back from the encoders.
-    #[must_use]
-    pub fn encoded(frame: Frame) -> Self {
+    fn from(frame: Frame) -> Self {
         Self { frame, is_encoded: true }
+    }
+}
+
+impl OfStream for Routed {
+    fn stream(&self) -> StreamId {
+        self.frame.stream
     }
 }
 
@@ -150,12 +155,16 @@ impl MediaPlane {
         }
     }
 
-    pub(crate) fn packets_waker(&self, worker: usize) -> Arc<Waker> {
-        Arc::clone(&self.wakers.lock()[0][worker])
+    /// Publishers' packets, for one worker.
+    pub(crate) fn packets_inlet(&self, worker: usize) -> Inlet<Packet> {
+        let waker = Arc::clone(&self.wakers.lock()[0][worker]);
+        Inlet { intake: self.packets.clone(), waker, credit: self.credit() }
     }
 
-    pub(crate) fn encoded_waker(&self, worker: usize) -> Arc<Waker> {
-        Arc::clone(&self.wakers.lock()[1][worker])
+    /// Encoders' frames, for one worker.
+    pub(crate) fn encoded_inlet(&self, worker: usize) -> Inlet<Frame> {
+        let waker = Arc::clone(&self.wakers.lock()[1][worker]);
+        Inlet { intake: self.encoded.clone(), waker, credit: self.credit() }
     }
 
     pub(crate) fn demuxers(&self) -> Arc<Handover<Demuxer>> {
@@ -214,7 +223,9 @@ impl MediaPlane {
                 state.encoded_next = offset + 1;
             }
             if let FrameBody::Checkpoint(demuxer) = &frame.body {
-                out.extend(Checkpoint::at(stream, offset + 1, demuxer, state).map(Step::Checkpoint));
+                out.extend(
+                    Checkpoint::at(stream, offset + 1, demuxer, state).map(Step::Checkpoint),
+                );
                 return;
             }
             state.segmenter.push(frame, &mut made);

@@ -36,7 +36,8 @@ pub struct Queue {
 /// All queues of the data plane.
 #[must_use]
 pub fn queues(app: &App) -> Vec<Queue> {
-    let intake = |name, bytes, records_total| Queue { name, bytes, budget_bytes: None, records_total };
+    let intake =
+        |name, bytes, records_total| Queue { name, bytes, budget_bytes: None, records_total };
     let plane = &app.plane;
     let mut queues = vec![
         intake("packets", plane.packets.unread_bytes(), plane.packets.written_total()),

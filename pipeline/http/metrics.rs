@@ -40,7 +40,10 @@ fn data_plane(app: &App, text: &mut Exposition) {
 
     let epoch = app.engine.clock().tick();
     let operators = app.engine.meters().snapshot(epoch);
-    let mut each = |name: &str, kind: &str, help: &str, value: &dyn Fn(&runtime::OperatorReport) -> Option<f64>| {
+    let mut each = |name: &str,
+                    kind: &str,
+                    help: &str,
+                    value: &dyn Fn(&runtime::OperatorReport) -> Option<f64>| {
         let mut family = text.family(name, kind, help);
         for report in &operators {
             if let Some(value) = value(report) {
@@ -48,28 +51,48 @@ fn data_plane(app: &App, text: &mut Exposition) {
             }
         }
     };
-    each("millstream_operator_records_in_total", "counter", "Records an operator took in; replays count again.", &|o| {
-        Some(o.records_in as f64)
-    });
-    each("millstream_operator_records_out_total", "counter", "Records an operator passed on; replays count again.", &|o| {
-        Some(o.records_out as f64)
-    });
-    each("millstream_operator_busy_seconds_total", "counter", "Time spent inside an operator.", &|o| {
-        Some(o.busy_us as f64 / 1e6)
-    });
-    each("millstream_operator_frontier_lag_epochs", "gauge", "Epochs of 100 ms by which its input is behind the clock.", &|o| {
-        o.frontier_lag_epochs.map(|lag| lag as f64)
-    });
-    each("millstream_operator_oldest_capability_lag_epochs", "gauge", "Epochs by which the oldest capability it holds is behind.", &|o| {
-        o.oldest_capability.map(|oldest| epoch.saturating_sub(oldest) as f64)
-    });
+    each(
+        "millstream_operator_records_in_total",
+        "counter",
+        "Records an operator took in; replays count again.",
+        &|o| Some(o.records_in as f64),
+    );
+    each(
+        "millstream_operator_records_out_total",
+        "counter",
+        "Records an operator passed on; replays count again.",
+        &|o| Some(o.records_out as f64),
+    );
+    each(
+        "millstream_operator_busy_seconds_total",
+        "counter",
+        "Time spent inside an operator.",
+        &|o| Some(o.busy_us as f64 / 1e6),
+    );
+    each(
+        "millstream_operator_frontier_lag_epochs",
+        "gauge",
+        "Epochs of 100 ms by which its input is behind the clock.",
+        &|o| o.frontier_lag_epochs.map(|lag| lag as f64),
+    );
+    each(
+        "millstream_operator_oldest_capability_lag_epochs",
+        "gauge",
+        "Epochs by which the oldest capability it holds is behind.",
+        &|o| o.oldest_capability.map(|oldest| epoch.saturating_sub(oldest) as f64),
+    );
 
     let queues = cluster::queues(app);
-    let mut bytes = text.family("millstream_queue_bytes", "gauge", "Bytes waiting in a queue of the data plane.");
+    let mut bytes = text.family(
+        "millstream_queue_bytes",
+        "gauge",
+        "Bytes waiting in a queue of the data plane.",
+    );
     for queue in &queues {
         bytes.sample(&[("queue", &queue.name)], queue.bytes);
     }
-    let mut records = text.family("millstream_queue_records_total", "counter", "Records ever put into it.");
+    let mut records =
+        text.family("millstream_queue_records_total", "counter", "Records ever put into it.");
     for queue in &queues {
         records.sample(&[("queue", &queue.name)], queue.records_total);
     }
@@ -83,15 +106,21 @@ fn publishers(app: &App, text: &mut Exposition) {
         .sample(&[], rtmp.connections_open.load(Relaxed));
     text.family("millstream_rtmp_connections_total", "counter", "RTMP connections ever accepted.")
         .sample(&[], rtmp.connections_total.load(Relaxed));
-    text.family("millstream_rtmp_received_bytes_total", "counter", "Bytes received from publishers.")
-        .sample(&[], rtmp.received_bytes_total.load(Relaxed));
+    text.family(
+        "millstream_rtmp_received_bytes_total",
+        "counter",
+        "Bytes received from publishers.",
+    )
+    .sample(&[], rtmp.received_bytes_total.load(Relaxed));
     text.family("millstream_rtmp_packets_total", "counter", "Packets handed to the data plane.")
         .sample(&[], rtmp.packets_total.load(Relaxed));
-    let mut refused = text.family("millstream_rtmp_refused_total", "counter", "Publishers refused.");
+    let mut refused =
+        text.family("millstream_rtmp_refused_total", "counter", "Publishers refused.");
     for (reason, count) in rtmp.refused_total.read() {
         refused.sample(&[("reason", &reason)], count);
     }
-    let mut closed = text.family("millstream_rtmp_closed_total", "counter", "Connections by what ended them.");
+    let mut closed =
+        text.family("millstream_rtmp_closed_total", "counter", "Connections by what ended them.");
     for (reason, count) in rtmp.closed_total.read() {
         closed.sample(&[("reason", &reason)], count);
     }
@@ -102,9 +131,15 @@ fn publishers(app: &App, text: &mut Exposition) {
             family.sample(&[("stream", &health.stream)], value(health));
         }
     };
-    each("millstream_stream_bitrate_kbps", "Payload received in the last second.", &|h| f64::from(h.bitrate_kbps));
+    each("millstream_stream_bitrate_kbps", "Payload received in the last second.", &|h| {
+        f64::from(h.bitrate_kbps)
+    });
     each("millstream_stream_fps", "Pictures received in the last second.", &|h| f64::from(h.fps));
-    each("millstream_stream_dropped", "Messages that could not be used in the last second.", &|h| f64::from(h.dropped));
+    each(
+        "millstream_stream_dropped",
+        "Messages that could not be used in the last second.",
+        &|h| f64::from(h.dropped),
+    );
 }
 
 fn viewers(app: &App, text: &mut Exposition) {
@@ -135,10 +170,18 @@ fn viewers(app: &App, text: &mut Exposition) {
         .sample(&[], hls.cold_reads_total.load(Relaxed));
     text.family("millstream_hls_cold_errors_total", "counter", "Such reads that failed.")
         .sample(&[], hls.cold_errors_total.load(Relaxed));
-    text.family("millstream_hls_repeats_total", "counter", "Records that were there already (replays).")
-        .sample(&[], hls.repeats_total.load(Relaxed));
-    text.family("millstream_hls_filled_gaps_total", "counter", "Segments listed as gaps because nothing came for them.")
-        .sample(&[], hls.filled_gaps_total.load(Relaxed));
+    text.family(
+        "millstream_hls_repeats_total",
+        "counter",
+        "Records that were there already (replays).",
+    )
+    .sample(&[], hls.repeats_total.load(Relaxed));
+    text.family(
+        "millstream_hls_filled_gaps_total",
+        "counter",
+        "Segments listed as gaps because nothing came for them.",
+    )
+    .sample(&[], hls.filled_gaps_total.load(Relaxed));
 }
 
 fn encoders(app: &App, text: &mut Exposition) {
@@ -176,11 +219,46 @@ fn archive(app: &App, text: &mut Exposition) {
     let mut each = |name: &str, kind: &str, help: &str, value: &std::sync::atomic::AtomicU64| {
         text.family(name, kind, help).sample(&[], value.load(Relaxed));
     };
-    each("millstream_archive_segments_total", "counter", "Segments written to disk.", &archive.segments_total);
-    each("millstream_archive_bytes_total", "counter", "Bytes written to disk.", &archive.bytes_total);
-    each("millstream_archive_repeats_total", "counter", "Segments that were there already (replays).", &archive.repeats_total);
-    each("millstream_archive_overflow_lost_total", "counter", "Segments lost since storage is too slow.", &archive.overflow_lost_total);
-    each("millstream_archive_write_lost_total", "counter", "Segments lost since writing failed.", &archive.write_lost_total);
-    each("millstream_archive_announce_errors_total", "counter", "Failed attempts to announce segments.", &archive.announce_errors_total);
-    each("millstream_archive_queue_bytes", "gauge", "Bytes waiting to be written.", &archive.queue_bytes);
+    each(
+        "millstream_archive_segments_total",
+        "counter",
+        "Segments written to disk.",
+        &archive.segments_total,
+    );
+    each(
+        "millstream_archive_bytes_total",
+        "counter",
+        "Bytes written to disk.",
+        &archive.bytes_total,
+    );
+    each(
+        "millstream_archive_repeats_total",
+        "counter",
+        "Segments that were there already (replays).",
+        &archive.repeats_total,
+    );
+    each(
+        "millstream_archive_overflow_lost_total",
+        "counter",
+        "Segments lost since storage is too slow.",
+        &archive.overflow_lost_total,
+    );
+    each(
+        "millstream_archive_write_lost_total",
+        "counter",
+        "Segments lost since writing failed.",
+        &archive.write_lost_total,
+    );
+    each(
+        "millstream_archive_announce_errors_total",
+        "counter",
+        "Failed attempts to announce segments.",
+        &archive.announce_errors_total,
+    );
+    each(
+        "millstream_archive_queue_bytes",
+        "gauge",
+        "Bytes waiting to be written.",
+        &archive.queue_bytes,
+    );
 }

@@ -33,8 +33,8 @@ pub use server::serve;
 
 use crate::config::Secret;
 use crate::dataflow::MediaPlane;
-use crate::health::HealthBoard;
 use crate::events::EventCounts;
+use crate::health::HealthBoard;
 use crate::registry::Registry;
 use crate::thumbnails::Thumbnails;
 use crate::urls::Urls;

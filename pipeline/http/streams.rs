@@ -130,7 +130,8 @@ pub async fn create(
         }
     }
     let created = app.registry.catalog().create(title, new.category.trim()).await;
-    let (entry, key) = created.map_err(|error| Problem::unavailable("creating the stream", &error))?;
+    let (entry, key) =
+        created.map_err(|error| Problem::unavailable("creating the stream", &error))?;
     let id = entry.stream_id;
     let body = Created {
         stream_id: id,
@@ -229,9 +230,7 @@ pub async fn thumbnail(
     let picture = app.thumbnails.get(id, &app.origin).await;
     let picture = picture
         .ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "this stream has no picture yet"))?;
-    let headers = [
-        (header::CONTENT_TYPE, "image/jpeg"),
-        (header::CACHE_CONTROL, "public, max-age=5"),
-    ];
+    let headers =
+        [(header::CONTENT_TYPE, "image/jpeg"), (header::CACHE_CONTROL, "public, max-age=5")];
     Ok((headers, picture).into_response())
 }

@@ -27,8 +27,8 @@ pub use generation::{
     Culprit, Engine, EngineStatus, Generation, Graph, Rescaled, ScaleError, working_on,
 };
 pub use handover::Handover;
-pub use intake::{Closed, Intake, IntakeLimits, Retained, Writer};
+pub use intake::{Closed, Intake, IntakeLimits, OfStream, Retained, Writer};
 pub use meter::{Meters, OperatorMeter, OperatorReport};
-pub use operator::{Credit, FUEL_BYTES, Offload, PACE, keyed, lower, offload, sink, source};
+pub use operator::{Credit, FUEL_BYTES, Inlet, PACE, keyed, lower, offload, sink, source};
 pub use shards::{LANES, ShardTable};
 pub use waker::Waker;

@@ -25,7 +25,9 @@ use timely::dataflow::operators::generic::operator::source as timely_source;
 use timely::dataflow::{ProbeHandle, Scope, StreamVec};
 use timely::progress::frontier::MutableAntichain;
 
-use crate::{EPOCH, EdgeMeter, Epoch, Generation, Handover, Intake, Retained, Waker, working_on};
+use crate::{
+    EPOCH, EdgeMeter, Epoch, Generation, Handover, Intake, OfStream, Retained, Waker, working_on,
+};
 
 /// Bytes an activation of a source reads at most, then it yields.
 pub const FUEL_BYTES: usize = 1 << 20;
@@ -59,17 +61,28 @@ pub fn lower(frontier: &MutableAntichain<Epoch>) -> Option<Epoch> {
     frontier.frontier().iter().next().copied()
 }
 
+/// A way into one worker's dataflow.
+pub struct Inlet<T> {
+    /// What is read.
+    pub intake: Intake<T>,
+    /// Woken when there is something to read.
+    pub waker: Arc<Waker>,
+    /// When it may be read.
+    pub credit: Credit,
+}
+
 /// Reads this worker's share of an intake, stamped with the current epoch.
+/// `done` tells how far the end of the graph got.
 pub fn source<'s, T: Retained>(
     scope: Scope<'s, Epoch>,
     name: &'static str,
-    intake: Intake<T>,
-    waker: Arc<Waker>,
-    generation: Arc<Generation>,
-    credit: Credit,
-    done: ProbeHandle<Epoch>,
+    inlet: Inlet<T>,
+    generation: &Arc<Generation>,
+    done: &ProbeHandle<Epoch>,
 ) -> StreamVec<'s, Epoch, T> {
     let worker = scope.worker().index();
+    let Inlet { intake, waker, credit } = inlet;
+    let (generation, done) = (Arc::clone(generation), done.clone());
     timely_source::<_, CapacityContainerBuilder<Vec<T>>, _, _>(scope, name, move |cap, info| {
         waker.bind(scope.worker().sync_activator_for(info.address.to_vec()));
         let timer = scope.activator_for(info.address.clone());
@@ -125,13 +138,12 @@ pub fn keyed<'s, A, B, S, P, L>(
     input: StreamVec<'s, Epoch, A>,
     pact: P,
     name: &'static str,
-    generation: Arc<Generation>,
+    generation: &Arc<Generation>,
     handover: Arc<Handover<S>>,
-    stream_of: fn(&A) -> StreamId,
     mut logic: L,
 ) -> StreamVec<'s, Epoch, B>
 where
-    A: 'static,
+    A: OfStream + 'static,
     B: Clone + 'static,
     S: 'static,
     P: ParallelizationContract<Epoch, Vec<A>>,
@@ -149,7 +161,7 @@ where
             input.for_each(|time, batch| {
                 taken += batch.len();
                 for record in batch.drain(..) {
-                    working_on(stream_of(&record), name);
+                    working_on(record.stream(), name);
                     logic(&mut states, record, &mut out);
                 }
                 given += out.len();
@@ -165,43 +177,32 @@ where
     })
 }
 
-/// What [`offload`] needs besides its input.
-pub struct Offload<T> {
-    /// Where the results of the outside work come back.
-    pub returns: Intake<T>,
-    /// Woken when some do.
-    pub waker: Arc<Waker>,
-    /// When they may be read.
-    pub credit: Credit,
-    /// How far the end of the graph got.
-    pub done: ProbeHandle<Epoch>,
-}
-
 /// An operator whose work is done outside the data plane.
 ///
 /// Its output is stamped with the current epoch rather than its input's (there
 /// is no input→output summary), so one stuck job can't hold the frontier of
 /// everybody else. `submit` hands a record out and may pass records on at
-/// once; `returned` turns a result into a record.
+/// once; results come back through `returns`.
 pub fn offload<'s, A, B, T>(
     input: StreamVec<'s, Epoch, A>,
     name: &'static str,
-    generation: Arc<Generation>,
-    outside: Offload<T>,
-    stream_of: fn(&A) -> StreamId,
+    returns: Inlet<T>,
+    generation: &Arc<Generation>,
+    done: &ProbeHandle<Epoch>,
     mut submit: impl FnMut(A, &mut Vec<B>) + 'static,
-    mut returned: impl FnMut(T) -> B + 'static,
 ) -> StreamVec<'s, Epoch, B>
 where
-    A: 'static,
-    B: Clone + 'static,
+    A: OfStream + 'static,
+    B: From<T> + Clone + 'static,
     T: Retained,
 {
+    let Inlet { intake, waker, credit } = returns;
+    let (generation, done) = (Arc::clone(generation), done.clone());
     let scope = input.scope();
     let worker = scope.worker().index();
     let mut builder = OperatorBuilder::new(name.to_owned(), scope);
     let address = builder.operator_info().address;
-    outside.waker.bind(scope.worker().sync_activator_for(address.to_vec()));
+    waker.bind(scope.worker().sync_activator_for(address.to_vec()));
     let timer = scope.activator_for(address);
     let mut input = builder.new_input(input, Pipeline);
     let (output, stream) = builder.new_output_connection::<Vec<B>, _>([]);
@@ -219,17 +220,17 @@ where
             input.for_each(|_time, batch| {
                 taken += batch.len();
                 for record in batch.drain(..) {
-                    working_on(stream_of(&record), name);
+                    working_on(record.stream(), name);
                     submit(record, &mut out);
                 }
             });
-            outside.waker.disarm();
+            waker.disarm();
             let mut more = false;
-            if !generation.is_draining() && outside.credit.may_read(now, &outside.done) {
-                more = outside.returns.read(worker, &generation.table, FUEL_BYTES, |result| {
+            if !generation.is_draining() && credit.may_read(now, &done) {
+                more = intake.read(worker, &generation.table, FUEL_BYTES, |result| {
                     taken += 1;
                     working_on(result.stream(), name);
-                    out.push(returned(result));
+                    out.push(result.into());
                 });
             }
             let given = out.len();
@@ -257,7 +258,7 @@ where
 pub fn sink<'s, A>(
     input: StreamVec<'s, Epoch, A>,
     name: &'static str,
-    generation: Arc<Generation>,
+    generation: &Generation,
     mut deliver: impl FnMut(&mut Vec<A>) + 'static,
 ) where
     A: 'static,

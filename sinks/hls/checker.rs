@@ -146,7 +146,9 @@ impl Playlist {
             from_end += entry.duration_us;
         }
         if self.ended {
-            assert!(self.hints.is_empty() && self.open.is_none() && self.control.is_empty());
+            assert!(self.hints.is_empty() && self.open.is_none());
+            // Parts may still be listed, which requires it (bis 4.4.3.8).
+            assert!(self.control.contains("PART-HOLD-BACK="));
             return;
         }
         let control = |name| us(&attribute(&self.control, name).unwrap());

@@ -31,7 +31,8 @@ fn new_ffmpeg() -> String {
 }
 
 /// What the tests publish if they don't care: H.264 with a keyframe a second.
-const H264: &[&str] = &["-c:v", "libx264", "-preset", "ultrafast", "-g", "25"];
+const H264: &[&str] =
+    &["-c:v", "libx264", "-preset", "ultrafast", "-g", "25", "-sc_threshold", "0"];
 const AAC: &[&str] = &["-c:a", "aac", "-ac", "2"];
 
 /// The sample clip over and over, small, encoded by `ffmpeg` and published to `url`.

@@ -4,6 +4,8 @@
 mod support;
 
 mod api;
+mod cli;
+mod cluster;
 mod corpus;
 mod hostile;
 mod interop;

@@ -99,8 +99,10 @@ async fn a_track_stops(video: bool, going_on: &str) {
         Feed { first_ms: next, skip: seconds(3), video: !video, audio: video, ..Feed::default() };
     half.run_bare(&mut publisher).await;
     let mut report = finish(publisher, player).await;
-    // Nobody knows that a track has stopped before it has been missed for a while.
+    // Nobody knows that a track has stopped before it has been missed for a while,
+    // so the segment in which it stopped is shorter than its siblings.
     report.violation_counts.remove("bis 6.2.4 renditions in step within one part");
+    report.violation_counts.remove("bis 6.2.4 the same dates in all renditions");
     assert_clean(&report);
     let playlist = server.media(&stream, going_on).await;
     assert!((playlist.duration() - 8.0).abs() < 0.3, "{} s", playlist.duration());

@@ -103,7 +103,9 @@ fn sources() -> Vec<std::path::PathBuf> {
 fn walk(folder: &Path, found: &mut Vec<std::path::PathBuf>) {
     for entry in fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
-        let is_made = path.ends_with("node_modules") || path.ends_with("target") || path.ends_with("fuzz_targets");
+        let is_made = path.ends_with("node_modules")
+            || path.ends_with("target")
+            || path.ends_with("fuzz_targets");
         if path.is_dir() && !is_made {
             walk(&path, found);
         } else if path.extension().is_some_and(|e| e == "rs") {

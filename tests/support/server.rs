@@ -12,7 +12,8 @@ use super::http::{Answer, get, request};
 use super::process::Program;
 use super::{eventually, root};
 
-const TOKEN: &str = "token-of-the-tests";
+/// The admin token of all servers here.
+pub const TOKEN: &str = "token-of-the-tests";
 
 /// A running server; killed and cleaned up when dropped.
 pub struct Server {

@@ -31,20 +31,27 @@ use crate::{ShardTable, Waker};
 
 pub use writer::{Closed, Writer};
 
-/// A record that an intake can hold.
-pub trait Retained: Clone + Send + 'static {
-    /// The stream it belongs to.
+/// A record that belongs to a stream, and so goes where its stream is.
+pub trait OfStream {
+    /// Which stream.
     fn stream(&self) -> StreamId;
+}
+
+/// A record that an intake can hold.
+pub trait Retained: OfStream + Clone + Send + 'static {
     /// Bytes it counts for in the budget.
     fn weight(&self) -> usize;
     /// Takes its place in the stream's intake.
     fn stamp(&mut self, offset: u64);
 }
 
-impl Retained for Packet {
+impl OfStream for Packet {
     fn stream(&self) -> StreamId {
         self.stream
     }
+}
+
+impl Retained for Packet {
     fn weight(&self) -> usize {
         Packet::weight(self)
     }
@@ -53,10 +60,13 @@ impl Retained for Packet {
     }
 }
 
-impl Retained for Frame {
+impl OfStream for Frame {
     fn stream(&self) -> StreamId {
         self.stream
     }
+}
+
+impl Retained for Frame {
     fn weight(&self) -> usize {
         Frame::weight(self)
     }
@@ -101,11 +111,14 @@ pub(super) struct StreamLog<T> {
     room: Notify,
 }
 
+/// Streams of one lane that have unread records.
+type Ready<T> = Mutex<VecDeque<Arc<StreamLog<T>>>>;
+
 struct Shared<T> {
     name: &'static str,
     limits: IntakeLimits,
     // Ready queues; a stream's is `shard % LANES`, so a worker locks only its own.
-    lanes: Box<[Mutex<VecDeque<Arc<StreamLog<T>>>>]>,
+    lanes: Box<[Ready<T>]>,
     streams: RwLock<HashMap<StreamId, Arc<StreamLog<T>>>>,
     // By lane, of the running generation; empty while there is none.
     wakers: RwLock<Vec<Arc<Waker>>>,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use records::{FaultSite, Packet, PacketBody, StreamId};
 use runtime::{
-    Clock, Credit, Culprit, Edge, EdgeReceiver, Engine, Generation, Graph, Handover, Intake,
+    Clock, Credit, Culprit, Edge, EdgeReceiver, Engine, Generation, Graph, Handover, Inlet, Intake,
     IntakeLimits, edge, keyed, sink, source,
 };
 use timely::dataflow::ProbeHandle;
@@ -39,24 +39,16 @@ impl Graph for Counting {
         worker.dataflow(|scope| {
             let done = ProbeHandle::new();
             let credit = Credit { edges: vec![self.out.meter()], lag_epochs_max: 20 };
-            let packets = source(
-                scope,
-                "source",
-                self.packets.clone(),
-                waker,
-                Arc::clone(generation),
-                credit,
-                done.clone(),
-            );
+            let inlet = Inlet { intake: self.packets.clone(), waker, credit };
+            let packets = source(scope, "source", inlet, generation, &done);
             let table = generation.table.clone();
             let by_stream = Exchange::new(move |p: &Packet| table.worker(p.stream.shard()) as u64);
             let counted = keyed(
                 packets,
                 by_stream,
                 "count",
-                Arc::clone(generation),
+                generation,
                 Arc::clone(&self.counts),
-                |p: &Packet| p.stream,
                 |states, packet, out| {
                     if let PacketBody::Fault(site) = &packet.body {
                         site.trip("count");
@@ -70,7 +62,7 @@ impl Graph for Counting {
             let (out, pinned, intake) =
                 (self.out.clone(), Arc::clone(&self.pinned), self.packets.clone());
             let counted = counted.probe_with(&done);
-            sink(counted, "pin", Arc::clone(generation), move |batch| {
+            sink(counted, "pin", generation, move |batch| {
                 for (stream, count) in batch.iter() {
                     pinned.lock().insert(*stream, *count);
                     intake.ack(*stream, *count);

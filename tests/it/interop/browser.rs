@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::process::Command;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
+use tokio::task::JoinHandle;
 
-use super::{AAC, FFMPEG, H264, publish, server};
-use crate::support::eventually;
-use crate::support::root;
+use super::server;
+use crate::support::feed::Feed;
+use crate::support::rtmp::Rtmp;
 use crate::support::server::{Server, Stream};
+use crate::support::{eventually, root};
 
 /// Chromium is heavy, and two cores are few: one at a time. Taken before
 /// anything is published, so that no broadcast ends while its viewer waits.
@@ -22,6 +24,41 @@ async fn turn() -> SemaphorePermit<'static> {
 /// Twice the least distance that low latency allows: a starved browser stalls
 /// at the least, whatever the server does. Stalls there are measured by the benches.
 const STEADY: (&str, &str) = ("hls.part_hold_back", "6.0");
+
+/// A publisher that costs next to nothing: an encoder that is starved by the
+/// browser sends too late, and the browser stalls for it.
+struct Broadcast {
+    task: JoinHandle<()>,
+    stop: oneshot::Sender<()>,
+}
+
+impl Broadcast {
+    async fn begin(server: &Server, stream: &Stream) -> Self {
+        // Encodes the clip, once; the server must not be kept waiting for it.
+        let feed = Feed { length: Duration::from_secs(120), ..Feed::default() };
+        let mut rtmp = Rtmp::publish(&server.rtmp, &stream.key).await;
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(async move {
+            tokio::select! {
+                _ = feed.run(&mut rtmp) => {}
+                _ = stopped => {}
+            }
+            rtmp.finish().await;
+        });
+        Self { task, stop }
+    }
+
+    /// The connection is lost without a word.
+    fn drop_connection(self) {
+        self.task.abort();
+    }
+
+    /// Ends properly.
+    async fn finish(self) {
+        let _ = self.stop.send(());
+        let _ = self.task.await;
+    }
+}
 
 /// Runs a script of `tests/browser`; what it reports.
 pub async fn script(name: &str, arguments: &[String]) -> Value {
@@ -76,7 +113,7 @@ async fn the_watch_page_plays_with_low_latency() {
     let _turn = turn().await;
     let server = server(&[STEADY]).await;
     let stream = server.create("watched").await;
-    let _publisher = publish(FFMPEG, H264, AAC, 60, &stream.ingest);
+    let _broadcast = Broadcast::begin(&server, &stream).await;
     server.state(&stream, "STREAM_ACTIVE").await;
     let report = watch(&server, &stream, 11).await;
     assert_played(&report, 8.0);
@@ -92,7 +129,7 @@ async fn shaka_plays_with_low_latency() {
     let _turn = turn().await;
     let server = server(&[STEADY]).await;
     let stream = server.create("shaka").await;
-    let _publisher = publish(FFMPEG, H264, AAC, 60, &stream.ingest);
+    let _broadcast = Broadcast::begin(&server, &stream).await;
     server.state(&stream, "STREAM_ACTIVE").await;
     let arguments = ["--playlist", &stream.playback, "--seconds", "11"].map(str::to_owned);
     let report = script("shaka.mjs", &arguments).await;
@@ -107,7 +144,7 @@ async fn viewers_do_not_notice_a_rescale() {
     let _turn = turn().await;
     let server = server(&[STEADY]).await;
     let stream = server.create("rescaled").await;
-    let _publisher = publish(FFMPEG, H264, AAC, 60, &stream.ingest);
+    let _broadcast = Broadcast::begin(&server, &stream).await;
     server.state(&stream, "STREAM_ACTIVE").await;
     let rescale = async {
         watched(&server).await;
@@ -127,19 +164,19 @@ async fn viewers_see_a_publisher_drop_come_back_and_end() {
     let _turn = turn().await;
     let server = server(&[STEADY]).await;
     let stream = server.create("away").await;
-    let publisher = publish(FFMPEG, H264, AAC, 60, &stream.ingest);
+    let broadcast = Broadcast::begin(&server, &stream).await;
     server.state(&stream, "STREAM_ACTIVE").await;
     let story = async {
         watched(&server).await;
         tokio::time::sleep(Duration::from_secs(3)).await;
-        drop(publisher);
+        broadcast.drop_connection();
         server.state(&stream, "RECONNECTING").await;
         // What was buffered runs out, and the page asks every three seconds.
         tokio::time::sleep(Duration::from_secs(5)).await;
-        let publisher = publish(FFMPEG, H264, AAC, 60, &stream.ingest);
+        let broadcast = Broadcast::begin(&server, &stream).await;
         server.state(&stream, "STREAM_ACTIVE").await;
         tokio::time::sleep(Duration::from_secs(5)).await;
-        publisher.signal("INT");
+        broadcast.finish().await;
         server.state(&stream, "STREAM_COMPLETE").await;
     };
     let (report, ()) = tokio::join!(watch(&server, &stream, 24), story);
@@ -158,14 +195,14 @@ async fn qualities_can_be_chosen() {
     let server =
         server(&[STEADY, ("transcode.enabled", "true"), ("transcode.ladder", "120:200")]).await;
     let stream = server.create("menu").await;
-    let _publisher = publish(FFMPEG, H264, AAC, 60, &stream.ingest);
+    let _broadcast = Broadcast::begin(&server, &stream).await;
     server.state(&stream, "STREAM_ACTIVE").await;
     let url = format!("{}/watch/{}", server.http, stream.id);
     let report = script("menu.mjs", &["--url".into(), url]).await;
     let chosen = report["chosen"].as_array().expect("what was chosen");
     let labels: Vec<_> = chosen.iter().filter_map(|c| c["label"].as_str()).collect();
-    assert_eq!(labels, ["Auto", "180p", "120p", "Audio only"], "{report}");
-    for (choice, height) in chosen.iter().zip([None, Some(180), Some(120), None]) {
+    assert_eq!(labels, ["Auto", "360p", "120p", "Audio only"], "{report}");
+    for (choice, height) in chosen.iter().zip([None, Some(360), Some(120), None]) {
         assert_eq!(choice["moved"], true, "it plays on: {report}");
         assert!(height.is_none_or(|h| choice["height"] == h), "{report}");
     }
@@ -177,7 +214,7 @@ async fn the_front_page_lists_what_is_live_with_its_picture() {
     let _turn = turn().await;
     let server = server(&[STEADY]).await;
     let stream = server.create("On the front page").await;
-    let _publisher = publish(FFMPEG, H264, AAC, 60, &stream.ingest);
+    let _broadcast = Broadcast::begin(&server, &stream).await;
     server.state(&stream, "STREAM_ACTIVE").await;
     let report = script("home.mjs", &["--url".into(), format!("{}/", server.http)]).await;
     let cards = report["cards"].as_array().expect("cards");

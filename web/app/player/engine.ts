@@ -196,7 +196,7 @@ export class Engine {
 
   #listen(hls: Hls): void {
     hls.on(Events.LEVEL_UPDATED, (_, { details }) => {
-      this.#emit({ type: "playlist", gaps: endsInGap(details), endlist: !details.live });
+      this.#emit({ type: "playlist", gaps: this.#isAway(details), endlist: !details.live });
     });
     hls.on(Events.AUDIO_TRACKS_UPDATED, (_, { audioTracks }) => {
       if (!this.#audio_only) this.#audio_url = audioTracks.find((track) => track.url)?.url ?? null;
@@ -211,6 +211,7 @@ export class Engine {
   #onError(hls: Hls, data: ErrorData): void {
     this.errors.push(data.fatal ? `fatal ${data.details}` : data.details);
     if (this.errors.length > ERRORS_KEPT) this.errors.shift();
+    if (data.details === ErrorDetails.FRAG_GAP) this.#leaveGap(hls, data);
     if (!data.fatal) return;
 
     if (data.type === ErrorTypes.MEDIA_ERROR && this.#mayRecover()) {
@@ -228,6 +229,26 @@ export class Engine {
     this.#emit({ type: "fatal", message: explain(data) });
   }
 
+  /**
+   * Whether a playlist that ends in gaps means that nobody publishes. An overloaded server leaves
+   * gaps too, in the renditions that it encodes, but never in the sound.
+   */
+  #isAway(details: LevelDetails): boolean {
+    const sound = this.hls?.audioTracks[this.hls.audioTrack]?.details;
+    return endsInGap(details) && (!sound || endsInGap(sound));
+  }
+
+  /**
+   * The server shed this rendition. hls.js looks for another by itself, but only among those that
+   * it may choose: the published one, which is never shed, must be among them.
+   */
+  #leaveGap(hls: Hls, { frag }: ErrorData): void {
+    const details = frag?.type === "main" ? hls.levels[frag.level]?.details : undefined;
+    if (!details || !endsInGap(details) || this.#isAway(details)) return;
+    hls.capLevelToPlayerSize = false;
+    if (!hls.autoLevelEnabled) hls.nextLevel = -1;
+  }
+
   #mayRecover(): boolean {
     const now = performance.now();
     this.#recoveries = now - this.#recovered_at < RECOVER_AGAIN_MS ? this.#recoveries + 1 : 0;
@@ -240,7 +261,7 @@ export class Engine {
     if (!this.hls || video.paused || video.seeking || video.readyState === 0) return;
     const step = sync({ latency: this.latency, target: this.target, buffer: this.buffer, following: this.following, rate: video.playbackRate });
     // Late with nothing new to play (publisher away) is no reason to jump anywhere.
-    if (step.jump && this.buffer < 1 && this.details && endsInGap(this.details)) return;
+    if (step.jump && this.buffer < 1 && this.details && this.#isAway(this.details)) return;
     if (step.jump) this.goLive();
     if (video.playbackRate !== step.rate) video.playbackRate = step.rate;
   }

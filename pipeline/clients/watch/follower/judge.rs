@@ -10,10 +10,10 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Follower;
-use crate::watch::http::{Fetched, resolve};
 use crate::playlist::{ByteRange, MediaPlaylist, Part};
 use crate::rules::http::Resource;
 use crate::rules::{self, Requested, Violation, cmaf};
+use crate::watch::http::{Fetched, resolve};
 
 impl Follower {
     pub(super) fn judge(
