@@ -168,7 +168,7 @@ fn read(part: &Part) -> Vec<Row> {
             let flags = row.flags.or(traf.tfhd.default_sample_flags).unwrap();
             let read = Row {
                 dts,
-                pts: dts + i64::from(row.cts.unwrap_or(0)),
+                pts: dts + row.cts.unwrap_or(0),
                 duration,
                 sync: flags & 0x1_0000 == 0,
                 data: part.bytes.slice(at..at + size),

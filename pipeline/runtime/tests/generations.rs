@@ -96,7 +96,7 @@ fn start(workers: usize) -> (Engine, Arc<Counting>, EdgeReceiver<(StreamId, u64)
         culprits: Mutex::default(),
         wakers: Mutex::default(),
     });
-    let engine = Engine::start(graph.clone(), workers, Clock::start()).unwrap();
+    let engine = Engine::start(graph.clone(), workers, Clock::start()).expect("it starts");
     (engine, graph, results)
 }
 
