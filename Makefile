@@ -78,7 +78,8 @@ test: packages-test web tests/browser/node_modules/.package-lock.json .cache/ffm
 	$(MAKE) lint
 	cd web && npm test
 	cargo build --bin millstream
-	cargo test --workspace --no-fail-fast
+	# Most tests wait for real time, so more of them than cores run at once.
+	RUST_TEST_THREADS=4 cargo test --workspace --no-fail-fast
 
 bench: packages-bench web tests/browser/node_modules/.package-lock.json
 	cargo build --release --bin millstream

@@ -1,33 +1,46 @@
-//! A stream's past in the log's topic `segments`.
+//! Streams' pasts in the log's topic `segments`.
+
+use std::collections::HashMap;
 
 use log::{Error, Log, Topic};
 use records::StreamId;
 use sinks::archive::Announcement;
+use uuid::Uuid;
 
 /// Records read at once.
 const PAGE: usize = 1000;
 
-/// All announcements of one stream, oldest first. Reads its whole partition:
-/// retention keeps that to what is on disk.
+/// All announcements of the streams that `wanted` names, oldest first. Reads
+/// the topic once, from its oldest record on.
 ///
 /// # Errors
 /// The log can't be read.
-pub async fn of(log: &dyn Log, stream: StreamId) -> Result<Vec<Announcement>, Error> {
-    let partition = Topic::Segments.partition(stream.shard());
-    let (mut from, mut found) = (0, Vec::new());
-    loop {
-        let page = log.read(Topic::Segments, partition, from, PAGE).await?;
-        let Some(last) = page.last() else { return Ok(found) };
-        from = last.offset + 1;
-        let own = page.iter().filter(|record| *record.key == *stream.0.as_bytes());
-        for record in own {
-            let Some(value) = &record.value else { continue };
-            match Announcement::decode(value) {
-                Ok(announcement) => found.push(announcement),
-                Err(error) => {
-                    tracing::warn!(%stream, offset = record.offset, %error, "announcement skipped");
+pub async fn read(
+    log: &dyn Log,
+    wanted: impl Fn(StreamId) -> bool,
+) -> Result<HashMap<StreamId, Vec<Announcement>>, Error> {
+    let mut found: HashMap<_, Vec<_>> = HashMap::new();
+    for partition in 0..Topic::Segments.partitions() {
+        let mut from = 0;
+        loop {
+            let page = log.read(Topic::Segments, partition, from, PAGE).await?;
+            let Some(last) = page.last() else { break };
+            from = last.offset + 1;
+            for record in &page {
+                let stream = Uuid::from_slice(&record.key).ok().map(StreamId);
+                let (Some(stream), Some(value)) = (stream, &record.value) else { continue };
+                if !wanted(stream) {
+                    continue;
+                }
+                match Announcement::decode(value) {
+                    Ok(announcement) => found.entry(stream).or_default().push(announcement),
+                    Err(error) => {
+                        let offset = record.offset;
+                        tracing::warn!(%stream, offset, %error, "announcement skipped");
+                    }
                 }
             }
         }
     }
+    Ok(found)
 }

@@ -131,6 +131,14 @@ impl Registry {
         Ok(())
     }
 
+    /// Shows a stream again that ended `ago`, in an earlier process.
+    pub fn show_finished(&self, stream: StreamId, window: RestoredStream, ago: Duration) {
+        self.origin.open(stream, Some(window));
+        let at = Instant::now().checked_sub(ago).unwrap_or_else(Instant::now);
+        // Restored from disk, so there is nothing in memory to let go of.
+        self.finished.lock().push_back(Finished { stream, at, is_cold: true });
+    }
+
     /// Pushes a record into a live stream; false if it isn't live.
     pub fn push(&self, stream: StreamId, body: PacketBody) -> bool {
         match self.live.lock().get(&stream) {

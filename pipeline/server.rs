@@ -11,6 +11,7 @@
 //! sent away, streams end, their last parts and ENDLIST reach viewers, the
 //! data plane drains, and the log closes last.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -18,16 +19,16 @@ use std::time::Duration;
 
 use log::{Embedded, Log};
 use operators::transcode::Pool;
-use records::{Health, Media, MediaBody};
-use runtime::{Clock, EdgeReceiver, Engine, Intake, edge};
-use sinks::archive::Archive;
-use sinks::hls::Origin;
+use records::{Health, Media, MediaBody, StreamId, StreamState};
+use runtime::{Clock, EdgeReceiver, Engine, Intake, edge, wall_us};
+use sinks::archive::{Announcement, Archive};
+use sinks::hls::{Origin, RestoredStream};
 use sources::rtmp::RtmpMeters;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, StreamEntry};
 use crate::config::{Config, Secret};
 use crate::dataflow::{Edges, MediaPlane, Quarantine, Quarantined};
 use crate::events::EventCounts;
@@ -278,7 +279,7 @@ fn admin_token(config: &Config) -> Result<Secret, KeyError> {
 /// Appends the archive's announcements to the log's topic `segments`.
 fn announcer(
     log: Arc<dyn Log>,
-) -> impl Fn(&[(records::StreamId, Vec<u8>)]) -> Result<(), sinks::archive::AnnounceError> {
+) -> impl Fn(&[(StreamId, Vec<u8>)]) -> Result<(), sinks::archive::AnnounceError> {
     move |values| {
         let records = values
             .iter()
@@ -294,25 +295,37 @@ fn announcer(
     }
 }
 
-/// Takes up what was live when the process last ended.
+/// Takes up what was live when the process last ended, and shows what ended
+/// and may still be watched.
 async fn restore(
     registry: &Registry,
     log: &dyn Log,
     archive: &Arc<Archive>,
     config: &Config,
 ) -> Result<(), StartError> {
-    for entry in registry.catalog().live() {
+    let catalog = registry.catalog();
+    let live = catalog.live();
+    let is_over = |entry: &StreamEntry| entry.state == StreamState::StreamComplete;
+    let mut finished: Vec<_> = catalog
+        .list(|entry| is_over(entry) && !entry.deleted)
+        .into_iter()
+        .filter_map(|entry| {
+            let ago = wall_us().saturating_sub(entry.ended_at_us?);
+            Some((Duration::from_micros(ago), entry.stream_id))
+        })
+        .filter(|(ago, _)| *ago < config.hls.keep)
+        .collect();
+    finished.sort_by_key(|(ago, _)| std::cmp::Reverse(*ago));
+    let wanted: HashSet<_> = live
+        .iter()
+        .map(|entry| entry.stream_id)
+        .chain(finished.iter().map(|(_, stream)| *stream))
+        .collect();
+    let mut pasts = crate::announcements::read(log, |stream| wanted.contains(&stream)).await?;
+
+    for entry in live {
         let stream = entry.stream_id;
-        let announcements = crate::announcements::of(log, stream).await?;
-        let (reader, window) = (Arc::clone(archive), settings::restored_window(config));
-        // Looks at every segment's file.
-        let restored =
-            tokio::task::spawn_blocking(move || reader.restore(stream, announcements, window))
-                .await
-                .unwrap_or_default();
-        if let Some(restored) = &restored {
-            archive.adopt(stream, restored);
-        }
+        let restored = past(stream, pasts.remove(&stream), archive, config).await;
         let resume = restored.as_ref().map(|restored| operators::demux::Resume {
             next_msn: restored.resume.next_msn,
             next_run: restored.resume.next_run,
@@ -322,7 +335,29 @@ async fn restore(
         tracing::info!(%stream, restored = restored.is_some(), "stream waits for its publisher");
         registry.restore(&entry, restored, resume).await?;
     }
+    for (ago, stream) in finished {
+        if let Some(restored) = past(stream, pasts.remove(&stream), archive, config).await {
+            registry.show_finished(stream, restored, ago);
+        }
+    }
     Ok(())
+}
+
+/// A stream's window, from its announcements and the files that are there.
+async fn past(
+    stream: StreamId,
+    announcements: Option<Vec<Announcement>>,
+    archive: &Arc<Archive>,
+    config: &Config,
+) -> Option<RestoredStream> {
+    let (reader, window) = (Arc::clone(archive), settings::restored_window(config));
+    // Looks at every segment's file.
+    let looked = tokio::task::spawn_blocking(move || {
+        reader.restore(stream, announcements.unwrap_or_default(), window)
+    });
+    let restored = looked.await.ok().flatten()?;
+    archive.adopt(stream, &restored);
+    Some(restored)
 }
 
 async fn listen(what: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {

@@ -236,6 +236,12 @@ impl Demuxer {
             Event::Known if self.running.is_none() => drop(self.preroll.since.get_or_insert(now)),
             Event::Changed => self.parameters_changed(video, out),
             Event::Dropped => self.meter.dropped(1),
+            Event::Foreign(codec) => {
+                self.meter.dropped(1);
+                let kind = if video { "picture" } else { "sound" };
+                let carried = "H.264, HEVC and AV1; AAC and Opus";
+                tracing::warn!(stream = %self.stream, codec, carried, "{kind} left out: its codec isn't carried");
+            }
             Event::Known | Event::Nothing => {}
         }
         self.advance(unit, out);

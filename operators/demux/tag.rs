@@ -256,6 +256,18 @@ fn take(rest: &mut Bytes, size: usize) -> Result<Bytes, TagError> {
     Ok(rest.split_to(size))
 }
 
+/// What a tag calls its codec, for people who read the log: a FourCC, or the
+/// number that FLV gave it.
+pub(super) fn codec_name(video: bool, body: &[u8]) -> String {
+    let head = body.first().copied().unwrap_or_default();
+    let (enhanced, number) =
+        if video { (head & 0x80 != 0, head & 15) } else { (head >> 4 == 9, head >> 4) };
+    match body.get(1..5) {
+        Some(fourcc) if enhanced => fourcc.escape_ascii().to_string(),
+        _ => format!("FLV {number}"),
+    }
+}
+
 fn fourcc(rest: &mut Bytes) -> Result<[u8; 4], TagError> {
     let bytes = take(rest, 4)?;
     Ok([bytes[0], bytes[1], bytes[2], bytes[3]])
@@ -304,6 +316,9 @@ mod tests {
         assert_eq!(video_tag(b"\xd4hvc1\x02\x00\x09colorInfo").unwrap().tag, Tag::Nothing);
         assert_eq!(video_tag(b"\xd1\x00").unwrap().tag, Tag::Nothing);
         assert_eq!(video_tag(b"\x90vp09xx"), Err(TagError::Codec));
+        assert_eq!(codec_name(true, b"\x90vp09xx"), "vp09");
+        assert_eq!(codec_name(true, &[0x12, 0]), "FLV 2");
+        assert_eq!(codec_name(false, b"\x2fxx"), "FLV 2");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::clock;
 use super::metadata::Metadata;
 use super::params::{self, Picture};
 use super::sound::{self, Sound};
-use super::tag::{self, Tag};
+use super::tag::{self, Tag, TagError};
 
 /// One whole access unit in source time.
 #[derive(Clone, Debug)]
@@ -47,6 +47,8 @@ pub(super) enum Event {
     Nothing,
     /// Could not be used.
     Dropped,
+    /// The track's first message in a codec that isn't carried: its name.
+    Foreign(String),
 }
 
 #[derive(Clone, Debug)]
@@ -71,6 +73,8 @@ pub(super) struct Tracks {
     video: Option<VideoTrack>,
     audio: Option<AudioTrack>,
     metadata: Option<Metadata>,
+    // Sound, picture: that its codec isn't carried was said.
+    foreign: [bool; 2],
 }
 
 /// No message is that far from the session's start: 2^46 ms are 2,000 years.
@@ -121,7 +125,13 @@ impl Tracks {
         now: i64,
     ) -> (Event, u32) {
         let parsed = if video { tag::video(body) } else { tag::audio(body) };
-        let Ok(parsed) = parsed else { return (Event::Dropped, 0) };
+        let parsed = match parsed {
+            Ok(parsed) => parsed,
+            Err(TagError::Codec) if !std::mem::replace(&mut self.foreign[video as usize], true) => {
+                return (Event::Foreign(tag::codec_name(video, body)), 0);
+            }
+            Err(_) => return (Event::Dropped, 0),
+        };
         let event = match parsed.tag {
             Tag::Nothing => Event::Nothing,
             Tag::Config { codec, config } if video => self.video_config(codec, config),

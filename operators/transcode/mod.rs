@@ -43,6 +43,7 @@ mod output;
 mod pipeline;
 mod run;
 mod rung;
+mod scale;
 mod session;
 mod shed;
 mod tee;
@@ -396,7 +397,7 @@ impl Pool {
         let feed = front::feed(sample, arrival_us);
         let mut events = Vec::new();
         if let (Some(run), Some(inbox)) = (&front.encoding, &front.inbox) {
-            run.timeline.published(feed.pts);
+            run.timeline.published(feed.pts, arrival_us);
             if std::mem::take(&mut front.fresh) && !feed.keyframe {
                 // The run begins between keyframes: what comes before it serves to decode it.
                 events.extend(front.gop.feeds().iter().filter_map(|f| inbox.sample(f.clone())));

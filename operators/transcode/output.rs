@@ -271,9 +271,9 @@ impl Output {
         self.state.lock().drained
     }
 
-    /// Presentation time of the oldest picture that is still expected.
-    pub fn oldest(&self) -> Option<i64> {
-        oldest(&self.state.lock())
+    /// Presentation and arrival time of the oldest picture that is still expected.
+    pub fn oldest(&self) -> Option<(i64, u64)> {
+        oldest(&self.state.lock()).map(|picture| (picture.pts, picture.arrival_us))
     }
 
     pub fn progress(&self) -> Progress {
@@ -282,7 +282,7 @@ impl Output {
         Progress {
             tally: state.tally,
             waiting: state.expected.len(),
-            oldest_pts: oldest(&state),
+            oldest_pts: oldest(&state).map(|picture| picture.pts),
             fps: if idle { 0.0 } else { state.fps },
         }
     }
@@ -347,9 +347,9 @@ impl Output {
     }
 }
 
-fn oldest(state: &State) -> Option<i64> {
+fn oldest(state: &State) -> Option<Picture> {
     state.expected.iter().find_map(|item| match item {
-        Item::Picture(picture) => Some(picture.pts),
+        Item::Picture(picture) => Some(*picture),
         Item::Gap(_) => None,
     })
 }

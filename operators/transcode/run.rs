@@ -76,9 +76,9 @@ impl RunShared {
     }
 
     /// How many of the highest rungs go without the segment that begins.
-    pub fn shed_at_cut(&self, lag_ms: u64) -> usize {
+    pub fn shed_at_cut(&self, lag_ms: u64, age_ms: u64) -> usize {
         let now_ms = self.began.elapsed().as_millis() as u64;
-        self.shedder.lock().at_cut(lag_ms, now_ms)
+        self.shedder.lock().at_cut(lag_ms, age_ms, now_ms)
     }
 
     pub fn set_idle(&self, index: usize, idle: bool) {

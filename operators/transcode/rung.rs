@@ -2,10 +2,12 @@
 //!
 //! ```text
 //! push ──► appsrc ! [upload] ! scaler ! [download] ! encoder ! appsink ──► Output
-//!                                                    ▲ keyframe, just before its picture
+//!                ▲                                   ▲ keyframe, just before its picture
+//!                └ a level of the Pyramid, which the scaler then lets through as it is
 //! ```
 //!
-//! Enters: decoded pictures of which those that begin a segment are marked.
+//! Enters: decoded pictures of which those that begin a segment are marked, or
+//! what stands for them until this rung's thread asks for them in its size.
 //! Leaves: access units, to the rung's [`Output`]. Held: at most
 //! `raw_frames_max` pictures; a push beyond waits, which is how a slow encoder
 //! slows the decoder. Ends with end-of-stream (delivers all), an error, or drop.
@@ -27,6 +29,7 @@ use super::chain::{Chain, Step, link};
 use super::ladder::Target;
 use super::output::Output;
 use super::pipeline::{Contexts, Running};
+use super::scale::Scaled;
 
 /// What an encoder is made from.
 pub(super) struct RungSpec<'a> {
@@ -45,6 +48,8 @@ pub(super) struct RungEncoder {
     running: Arc<Running>,
     /// Timestamps of pictures that must become keyframes.
     keys: Arc<Mutex<VecDeque<u64>>>,
+    /// Pictures behind their placeholders, by timestamp: as many as the appsrc holds.
+    scaled: Arc<Mutex<VecDeque<(u64, Scaled)>>>,
 }
 
 impl RungEncoder {
@@ -72,6 +77,9 @@ impl RungEncoder {
         let encoder = position.and_then(|index| steps.get(index));
         encoder.map(|encoder| force_keyframes(encoder, &keys)).transpose()?;
 
+        let scaled = Arc::<Mutex<VecDeque<(u64, Scaled)>>>::default();
+        put_in_place(&appsrc, &scaled);
+
         let mut elements = vec![appsrc.clone().upcast::<gst::Element>()];
         elements.extend(steps);
         elements.push(appsink.clone().upcast());
@@ -96,19 +104,29 @@ impl RungEncoder {
             Arc::downgrade(&running),
         ));
         running.start()?;
-        Ok(Self { appsrc, running, keys })
+        Ok(Self { appsrc, running, keys, scaled })
     }
 
-    /// Hands over a picture; waits for room. False: the encoder is gone.
+    /// Hands over a picture, as it was decoded unless it can be had `scaled`;
+    /// waits for room. False: the encoder is gone.
     #[must_use]
-    pub fn push(&self, sample: &gst::Sample, ns: u64, keyframe: bool) -> bool {
+    pub fn push(
+        &self,
+        sample: &gst::Sample,
+        scaled: Option<Scaled>,
+        ns: u64,
+        keyframe: bool,
+    ) -> bool {
         if self.running.has_failed() {
             return false;
         }
         if keyframe {
             self.keys.lock().push_back(ns);
         }
-        self.appsrc.push_sample(sample).is_ok()
+        let Some(scaled) = scaled else { return self.appsrc.push_sample(sample).is_ok() };
+        let placeholder = scaled.placeholder();
+        self.scaled.lock().push_back((ns, scaled));
+        self.appsrc.push_sample(&placeholder).is_ok()
     }
 
     /// No more pictures: what is held is delivered, then the output is told.
@@ -121,6 +139,33 @@ impl RungEncoder {
     pub fn running(&self) -> Arc<Running> {
         Arc::clone(&self.running)
     }
+}
+
+/// Makes scaled pictures in the thread of the rung that wants them, once they
+/// leave its queue.
+fn put_in_place(appsrc: &AppSrc, scaled: &Arc<Mutex<VecDeque<(u64, Scaled)>>>) {
+    let Some(source) = appsrc.static_pad("src") else { return };
+    let scaled = Arc::clone(scaled);
+    source.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        let Some(pts) = info.buffer().and_then(|buffer| buffer.pts()) else {
+            return gst::PadProbeReturn::Ok;
+        };
+        let mut waiting = scaled.lock();
+        while waiting.front().is_some_and(|(ns, _)| *ns < pts.nseconds()) {
+            waiting.pop_front();
+        }
+        let found = waiting.pop_front_if(|(ns, _)| *ns == pts.nseconds());
+        drop(waiting);
+        let Some((_, picture)) = found else { return gst::PadProbeReturn::Ok };
+        match picture.make() {
+            Some(buffer) => {
+                info.data = Some(gst::PadProbeData::Buffer(buffer));
+                gst::PadProbeReturn::Ok
+            }
+            // Without memory for it, one picture less.
+            None => gst::PadProbeReturn::Drop,
+        }
+    });
 }
 
 /// Asks for a keyframe in the very call that brings its picture to the

@@ -14,7 +14,7 @@
 //! so work is spread over them and none waits for another's encoder. Never
 //! done here: any other format, for which a rung's general scaler stands by.
 //!
-//! The filter is Catmull-Rom, widened to the scale: what ffmpeg calls bicubic.
+//! The filter is Catmull-Rom, widened to the scale: about what ffmpeg calls bicubic.
 
 use std::sync::{Arc, OnceLock};
 
@@ -55,15 +55,22 @@ impl Levels {
     /// general scaler must do it.
     pub fn new(source_caps: &gst::CapsRef, targets: &[(usize, Target)]) -> Option<Self> {
         let source_caps = source_caps.to_owned();
-        let plain = source_caps.features(0).is_none_or(|f| f.is_equal(&gst::CapsFeatures::new_empty()));
+        let in_memory = source_caps
+            .features(0)
+            .is_none_or(|features| features.is_equal(&gst::CAPS_FEATURES_MEMORY_SYSTEM_MEMORY));
         let source = VideoInfo::from_caps(&source_caps).ok().filter(|info| {
-            plain
+            in_memory
                 && info.format() == VideoFormat::I420
                 && info.interlace_mode() == VideoInterlaceMode::Progressive
         })?;
         let levels = targets.iter().map(|(index, target)| Level::new(*index, &source_caps, target));
         let levels = levels.collect::<Option<Vec<_>>>()?;
         Some(Self { source_caps, source, levels })
+    }
+
+    /// Whether they are these targets'.
+    pub fn are_of(&self, targets: &[(usize, Target)]) -> bool {
+        self.levels.iter().map(|level| level.index).eq(targets.iter().map(|(index, _)| *index))
     }
 
     /// Whether they are for pictures of these caps.
@@ -75,7 +82,7 @@ impl Levels {
 impl Level {
     fn new(index: usize, source: &gst::Caps, target: &Target) -> Option<Self> {
         let mut caps = source.clone();
-        let structure = caps.get_mut()?.structure_mut(0)?;
+        let structure = caps.make_mut().structure_mut(0)?;
         structure.set("width", i32::from(target.width));
         structure.set("height", i32::from(target.height));
         let info = VideoInfo::from_caps(&caps).ok()?;
@@ -122,18 +129,16 @@ fn scale_plane(
     from: &VideoFrameRef<&gst::BufferRef>,
     to: &mut VideoFrameRef<&mut gst::BufferRef>,
 ) -> Option<()> {
-    let size = |info: &VideoInfo| {
-        let index = plane as usize;
-        (info.comp_width(plane as u8), info.comp_height(plane as u8), index)
-    };
-    let (width, height, index) = size(from.info());
-    let stride = u32::try_from(*from.plane_stride().get(index)?).ok()?;
+    // In these formats a component has a plane of its own.
+    let size = |info: &VideoInfo| (info.comp_width(plane as u8), info.comp_height(plane as u8));
+    let (width, height) = size(from.info());
+    let stride = u32::try_from(*from.plane_stride().get(plane as usize)?).ok()?;
     let rows = from.plane_data(plane).ok()?;
     let source = TypedImageRef::<U8>::from_buffer(stride, height, rows).ok()?;
     let source = TypedCroppedImage::new(source, 0, 0, width, height).ok()?;
 
-    let (width, height, index) = size(to.info());
-    let stride = u32::try_from(*to.plane_stride().get(index)?).ok()?;
+    let (width, height) = size(to.info());
+    let stride = u32::try_from(*to.plane_stride().get(plane as usize)?).ok()?;
     let rows = to.plane_data_mut(plane).ok()?;
     let target = TypedImage::<U8>::from_buffer(stride, height, rows).ok()?;
     let mut target = TypedCroppedImageMut::new(target, 0, 0, width, height).ok()?;
@@ -212,8 +217,11 @@ mod tests {
     }
 
     fn targets() -> Vec<(usize, Target)> {
-        let target = |width, height| {
-            Target { rendition: Rendition::Rung(height), width, height, bitrate_kbps: 100 }
+        let target = |width, height| Target {
+            rendition: Rendition::Rung(height),
+            width,
+            height,
+            bitrate_kbps: 100,
         };
         vec![(0, target(128, 96)), (1, target(86, 64)), (3, target(32, 24))]
     }
@@ -239,7 +247,8 @@ mod tests {
         {
             let source = source.get_mut().unwrap();
             source.set_pts(gst::ClockTime::from_seconds(3));
-            let mut frame = VideoFrameRef::from_buffer_ref_writable(source, &levels.source).unwrap();
+            let mut frame =
+                VideoFrameRef::from_buffer_ref_writable(source, &levels.source).unwrap();
             for (plane, value) in [(0, 200), (1, 90), (2, 30)] {
                 frame.plane_data_mut(plane).unwrap().fill(value);
             }

@@ -13,9 +13,11 @@ use bytes::{Bytes, BytesMut};
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app::{AppSink, AppSinkCallbacks, AppSrc, AppSrcCallbacks};
+use gstreamer_video::VideoMeta;
 use records::{Codec, Kind, TrackInit};
 
 use super::TranscodeError;
+use super::candidates::Memory;
 use super::chain::link;
 use super::inbox::{Feed, Inbox};
 use super::pipeline::{Contexts, Running};
@@ -66,6 +68,9 @@ impl Session {
         let pictures = Arc::new(AtomicU64::new(0));
         let appsink = AppSink::builder().sync(false).async_(false).max_buffers(1).build();
         appsink.set_callbacks(hand_to(&tee, run, &alive, &pictures));
+        if run.path.frames == Memory::System {
+            accept_any_stride(&appsink);
+        }
 
         let pipeline = gst::Pipeline::new();
         let mut elements = vec![appsrc.clone().upcast::<gst::Element>()];
@@ -142,6 +147,22 @@ impl Drop for Session {
         self.running.retire();
         self.tee.release();
     }
+}
+
+/// Tells the decoder that rows may be longer than the picture is wide: else it
+/// copies every picture, since an appsink does not say.
+fn accept_any_stride(appsink: &AppSink) {
+    let Some(pad) = appsink.static_pad("sink") else { return };
+    pad.add_probe(gst::PadProbeType::QUERY_DOWNSTREAM, |_, info| {
+        let Some(query) = info.query_mut() else { return gst::PadProbeReturn::Ok };
+        match query.view_mut() {
+            gst::QueryViewMut::Allocation(query) => {
+                query.add_allocation_meta::<VideoMeta>(None);
+                gst::PadProbeReturn::Handled
+            }
+            _ => gst::PadProbeReturn::Ok,
+        }
+    });
 }
 
 fn hand_to(

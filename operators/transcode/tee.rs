@@ -1,13 +1,13 @@
 //! One decode feeds all rungs.
 //!
 //! ```text
-//! decoder ──picture──► tee ──► rung 1080p   (highest first: shed first)
-//!                       ├────► rung 720p
-//!                       └────► …
+//! decoder ──picture──► tee ──Pyramid──► rung 1080p   (highest first: shed first)
+//!                              ├──────► rung 720p
+//!                              └──────► …
 //! ```
 //!
 //! Enters: decoded pictures in order. Leaves: the same, to each rung that has
-//! an encoder, and to each rung's output the word on what to expect. Held:
+//! an encoder, in the rung's size where software scales; and to each rung's output the word on what to expect. Held:
 //! the encoders, and which of them are shed or failed. This is the one place
 //! that decides who gets pictures, and it does so only where a segment begins.
 
@@ -17,11 +17,13 @@ use std::time::{Duration, Instant};
 use gstreamer as gst;
 use parking_lot::Mutex;
 
+use super::candidates::Memory;
 use super::event::EventKind;
 use super::output::{Output, Picture};
 use super::pipeline::{Contexts, Running};
 use super::run::RunShared;
 use super::rung::{RungEncoder, RungSpec};
+use super::scale::{Levels, Pyramid};
 use super::timeline::Passed;
 
 struct Slot {
@@ -38,6 +40,8 @@ struct Slot {
 struct State {
     slots: Vec<Slot>,
     square_pixels: bool,
+    // Of the rungs that have an encoder; none if a general scaler must do it.
+    levels: Option<Arc<Levels>>,
 }
 
 /// The tee of one decoder. Called by the decoder's thread alone, except for
@@ -65,7 +69,7 @@ impl Tee {
             gave_up: output.is_drained(),
         };
         let slots = run.outputs.iter().enumerate().map(slot).collect();
-        let state = Mutex::new(State { slots, square_pixels: true });
+        let state = Mutex::new(State { slots, square_pixels: true, levels: None });
         Self { run, contexts, state, pipelines: Mutex::default() }
     }
 
@@ -75,7 +79,11 @@ impl Tee {
         if passed.begins.is_some() {
             state.square_pixels = has_square_pixels(sample);
             self.decide(&mut state, passed);
+            state.levels = self.levels(&state, sample);
         }
+        let levels = state.levels.as_ref().zip(sample.buffer_owned());
+        let levels = levels.filter(|(levels, _)| sample.caps().is_some_and(|c| levels.are_for(c)));
+        let pyramid = levels.map(|(levels, buffer)| Pyramid::new(levels, buffer));
         for slot in &mut state.slots {
             let Some(encoder) = &slot.encoder else { continue };
             let picture = Picture {
@@ -85,7 +93,8 @@ impl Tee {
                 begins: passed.begins,
             };
             slot.output.expect(slot.token, picture);
-            if !encoder.push(sample, ns, passed.begins.is_some()) {
+            let scaled = pyramid.as_ref().and_then(|pyramid| pyramid.picture(slot.index));
+            if !encoder.push(sample, scaled, ns, passed.begins.is_some()) {
                 self.failed(slot);
             }
         }
@@ -123,9 +132,11 @@ impl Tee {
             .iter()
             .filter(|slot| slot.encoder.is_some())
             .filter_map(|slot| slot.output.oldest())
-            .fold(passed.pts, i64::min);
-        let lag_ms = self.run.timeline.lag_ms(Some(waiting));
-        let shed = self.run.shed_at_cut(lag_ms);
+            .fold((passed.pts, passed.arrival_us), |one, other| {
+                (one.0.min(other.0), one.1.min(other.1))
+            });
+        let lag_ms = self.run.timeline.lag_ms(Some(waiting.0));
+        let shed = self.run.shed_at_cut(lag_ms, self.run.timeline.age_ms(waiting.1));
         let square_pixels = state.square_pixels;
         for slot in state.slots.iter_mut().filter(|slot| !slot.gave_up) {
             for missed in &passed.missed {
@@ -152,6 +163,23 @@ impl Tee {
                 slot.output.expect_gap(slot.token, msn);
             }
             self.run.set_idle(slot.index, slot.encoder.is_none());
+        }
+    }
+
+    /// The sizes of the rungs that have encoders, if software scales.
+    fn levels(&self, state: &State, sample: &gst::Sample) -> Option<Arc<Levels>> {
+        let run = &self.run;
+        if run.path.scaler.memory != Memory::System {
+            return None;
+        }
+        let busy = state.slots.iter().filter(|slot| slot.encoder.is_some());
+        let targets: Vec<_> = busy.map(|slot| (slot.index, run.targets[slot.index])).collect();
+        let known = state.levels.as_ref().filter(|levels| {
+            levels.are_of(&targets) && sample.caps().is_some_and(|caps| levels.are_for(caps))
+        });
+        match known {
+            Some(levels) => Some(Arc::clone(levels)),
+            None => Levels::new(sample.caps()?, &targets).map(Arc::new),
         }
     }
 

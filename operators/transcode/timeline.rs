@@ -7,7 +7,7 @@
 //! arithmetic in floating point.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use records::{Cut, MediaTime};
@@ -48,18 +48,31 @@ pub(super) struct Timeline {
     timescale: u32,
     start: i64,
     newest: AtomicI64,
+    newest_arrival_us: AtomicU64,
     state: Mutex<State>,
 }
 
 impl Timeline {
     pub fn new(timescale: u32, start: MediaTime) -> Self {
         let start = start.rescale(timescale).ticks;
-        Self { timescale, start, newest: AtomicI64::new(start), state: Mutex::default() }
+        Self {
+            timescale,
+            start,
+            newest: AtomicI64::new(start),
+            newest_arrival_us: AtomicU64::new(0),
+            state: Mutex::default(),
+        }
     }
 
     /// A sample with this time was published.
-    pub fn published(&self, pts: i64) {
+    pub fn published(&self, pts: i64, arrival_us: u64) {
         self.newest.fetch_max(pts, Ordering::Relaxed);
+        self.newest_arrival_us.fetch_max(arrival_us, Ordering::Relaxed);
+    }
+
+    /// Milliseconds from one arrival to the newest.
+    pub fn age_ms(&self, arrival_us: u64) -> u64 {
+        self.newest_arrival_us.load(Ordering::Relaxed).saturating_sub(arrival_us) / 1000
     }
 
     /// Milliseconds from `pts` (none: from the run's start) to the newest published sample.
@@ -183,8 +196,9 @@ mod tests {
     #[test]
     fn lag_is_from_the_newest_published() {
         let line = Timeline::new(90_000, MediaTime::new(1, 1));
-        line.published(180_000);
-        line.published(90_000);
+        line.published(180_000, 9000);
+        line.published(90_000, 7000);
+        assert_eq!((line.age_ms(2000), line.age_ms(10_000)), (7, 0));
         assert_eq!(line.lag_ms(Some(135_000)), 500);
         assert_eq!(line.lag_ms(None), 1000);
     }

@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
 use crate::support::eventually;
-use crate::support::feed::Feed;
+use crate::support::feed::{Feed, small_clip};
 use crate::support::http::get;
 use crate::support::player::assert_clean;
-use crate::support::scene::{begin, finish, seconds, server};
+use crate::support::scene::{begin, finish, seconds, server, server_with};
 
 /// Sum of an operator's counter over its workers.
 fn sum(cluster: &Value, operator: &str, counter: &str) -> u64 {
@@ -153,4 +153,35 @@ async fn a_panic_in_hls_is_not_seen() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_in_archive_is_not_seen() {
     survives_a_panic("archive").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rescale_and_a_panic_are_not_seen_in_a_ladder_either() {
+    let settings = [
+        ("transcode.enabled", "true"),
+        ("transcode.ladder", "90:150"),
+        ("transcode.preset", "ultrafast"),
+    ];
+    let server = server_with(&settings).await;
+    let clip = small_clip();
+    let (stream, mut publisher, player) = begin(&server, "ladder").await;
+    let feed = async {
+        Feed { clip, length: seconds(7), ..Feed::default() }.run(&mut publisher).await;
+    };
+    let trouble = async {
+        sleep(seconds(2)).await;
+        server.scale(2).await;
+        sleep(seconds(1)).await;
+        let body = json!({ "stream_id": stream.id, "operator": "segment" });
+        let answer = server.admin(Method::POST, "/api/cluster/faults", Some(body)).await;
+        assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.text());
+    };
+    tokio::join!(feed, trouble);
+    assert_eq!(server.cluster().await["unplanned_ends"], 1, "it did panic");
+    assert_unbroken(&finish(publisher, player).await);
+    for rendition in ["source", "90p", "audio"] {
+        let playlist = server.media(&stream, rendition).await;
+        assert!((playlist.duration() - 7.0).abs() < 0.2, "{rendition}: {} s", playlist.duration());
+        assert!(!playlist.segments.iter().any(|s| s.head.gap), "{rendition} has gaps");
+    }
 }

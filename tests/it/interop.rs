@@ -41,7 +41,9 @@ fn publish(ffmpeg: &str, video: &[&str], audio: &[&str], seconds: u32, url: &str
     command.args(["-v", "error", "-re", "-stream_loop", "-1", "-i"]).arg(clip());
     command.args(["-t", &seconds.to_string()]);
     if !video.contains(&"copy") {
-        command.args(["-vf", "scale=320:180"]);
+        // The clip's sound is longer than its picture: without `fps` each
+        // repetition would begin with a longer picture.
+        command.args(["-vf", "scale=320:180,fps=25"]);
     }
     // Encoders of libraries write to standard error whatever the level.
     command.args(video).args(audio).args(["-f", "flv", url]);

@@ -64,16 +64,6 @@ impl Server {
         succeeded
     }
 
-    /// Sends it a signal.
-    pub fn signal(&self, name: &str) {
-        self.program.signal(name);
-    }
-
-    /// Waits until it ended; true if it said it succeeded.
-    pub async fn wait(&mut self) -> bool {
-        self.program.wait(Duration::from_secs(20)).await
-    }
-
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.program.pid()

@@ -118,6 +118,10 @@ fn a_picture_that_stalls_leaves_the_sound_going() {
     let cuts = feed.cut_ms(false);
     assert!(cuts.windows(2).all(|pair| pair[1] - pair[0] <= 4000), "{cuts:?}");
     assert!(cuts.contains(&16_000), "{cuts:?}");
+    // The picture's gap begins where it stopped, in the middle of a segment, and
+    // ends with the segment after that: together no longer than a segment may be.
+    let gap_ends = cuts.iter().filter(|cut| **cut > 4000).nth(1);
+    assert!(gap_ends.is_some_and(|end| *end <= 4000 + 4000), "{cuts:?}");
 }
 
 #[test]

@@ -144,6 +144,7 @@ pub struct Fixture {
     pub events: Arc<Mutex<Vec<EventKind>>>,
     pub forwarded: Vec<Frame>,
     offset: u64,
+    began: Instant,
     runs: u64,
     msn: u64,
     /// By run and rendition.
@@ -182,6 +183,7 @@ impl Fixture {
             events,
             forwarded: Vec::new(),
             offset: 0,
+            began: Instant::now(),
             runs: 0,
             msn: 0,
             delivered: BTreeMap::new(),
@@ -191,8 +193,8 @@ impl Fixture {
 
     pub fn offer(&mut self, body: FrameBody) {
         self.offset += 1;
-        let frame =
-            Frame { stream: self.stream, offset: self.offset, arrival_us: self.offset, body };
+        let arrival_us = 1 + self.began.elapsed().as_micros() as u64;
+        let frame = Frame { stream: self.stream, offset: self.offset, arrival_us, body };
         self.pool.offer(frame, &mut self.forwarded);
     }
 

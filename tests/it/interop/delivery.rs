@@ -137,7 +137,7 @@ async fn pages_come_with_a_policy_and_unknown_files_do_not_come() {
         assert!(shown.header("content-type").starts_with("text/html"), "{page}");
         assert_eq!(shown.header("cache-control"), "no-cache", "{page}");
         let policy = shown.header("content-security-policy");
-        assert!(policy.contains("default-src 'self'"), "{policy}");
+        assert!(policy.contains("script-src 'self'"), "{policy}");
         assert!(!policy.contains("unsafe"), "{policy}");
         for asset in shown.body.split(['"', '\'']).filter(|word| word.starts_with("/assets/")) {
             let asset = curl(&["-o", "/dev/null"], &format!("{}{asset}", server.http)).await;

@@ -172,4 +172,5 @@ async fn vp9_is_named_and_left_out_but_its_sound_is_heard() {
     broadcast(&server, publisher, &stream).await;
     let codecs = codecs(&server, &stream).await;
     assert_eq!(codecs, [("audio".to_owned(), "mp4a.40.2".to_owned())]);
+    assert_eq!(server.output().matches("vp09").count(), 1, "said once: {}", server.output());
 }
