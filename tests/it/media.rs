@@ -239,6 +239,10 @@ async fn an_interrupt_ends_every_playlist_and_the_process_well() {
     assert!(report.violation_counts.is_empty(), "{report}");
     assert_eq!(report.ended, 2, "both playlists ended:\n{report}");
     server.state(&stream, "STREAM_COMPLETE").await;
+    let playlist = server.media(&stream, "source").await;
+    assert!(playlist.end_list, "it can still be watched, from disk");
+    let last = playlist.segments.last().expect("segments").head.msn;
+    assert_eq!(server.segment(&stream, "source", last).await.status, StatusCode::OK);
 }
 
 #[tokio::test(flavor = "multi_thread")]
