@@ -22,7 +22,7 @@ use fast_image_resize::images::{
     TypedCroppedImage, TypedCroppedImageMut, TypedImage, TypedImageRef,
 };
 use fast_image_resize::pixels::U8;
-use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::{FilterType, ImageView, ResizeAlg, ResizeOptions, Resizer};
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_video::{VideoFormat, VideoFrameExt, VideoFrameRef, VideoInfo, VideoInterlaceMode};
@@ -47,7 +47,15 @@ struct Level {
     caps: gst::Caps,
     info: VideoInfo,
     pool: gst::BufferPool,
-    resizer: Mutex<Resizer>,
+    bench: Mutex<Bench>,
+}
+
+/// What scaling needs beside the two pictures.
+#[derive(Default)]
+struct Bench {
+    resizer: Resizer,
+    /// One plane in the target's height and the source's width.
+    rows: Vec<u8>,
 }
 
 impl Levels {
@@ -91,7 +99,7 @@ impl Level {
         config.set_params(Some(&caps), u32::try_from(info.size()).ok()?, 0, 0);
         pool.set_config(config).ok()?;
         pool.set_active(true).ok()?;
-        Some(Self { index, caps, info, pool, resizer: Mutex::new(Resizer::new()) })
+        Some(Self { index, caps, info, pool, bench: Mutex::default() })
     }
 
     fn make(&self, from: &gst::Buffer, from_info: &VideoInfo) -> Option<gst::Buffer> {
@@ -105,9 +113,9 @@ impl Level {
             buffer.set_duration(from.duration());
             let from = VideoFrameRef::from_buffer_ref_readable(from, from_info).ok()?;
             let mut to = VideoFrameRef::from_buffer_ref_writable(buffer, &self.info).ok()?;
-            let mut resizer = self.resizer.lock();
+            let mut bench = self.bench.lock();
             for plane in 0..PLANES {
-                scale_plane(&mut resizer, plane, &from, &mut to)?;
+                scale_plane(&mut bench, plane, &from, &mut to)?;
             }
         }
         Some(buffer)
@@ -122,9 +130,10 @@ impl Drop for Level {
 }
 
 /// One plane of one picture. Its rows are longer than it is wide: the rest is
-/// the decoder's, and must not bleed in.
+/// the decoder's, and must not bleed in. Heights come first: along rows it is
+/// several times dearer, and so there are fewer of them.
 fn scale_plane(
-    resizer: &mut Resizer,
+    bench: &mut Bench,
     plane: u32,
     from: &VideoFrameRef<&gst::BufferRef>,
     to: &mut VideoFrameRef<&mut gst::BufferRef>,
@@ -145,7 +154,12 @@ fn scale_plane(
 
     let filter = ResizeAlg::Convolution(FilterType::CatmullRom);
     let options = ResizeOptions::new().resize_alg(filter);
-    resizer.resize_typed(&source, &mut target, &options).ok()
+    let Bench { resizer, rows } = bench;
+    rows.resize(source.width() as usize * height as usize, 0);
+    let mut between =
+        TypedImage::<U8>::from_buffer(source.width(), height, rows.as_mut_slice()).ok()?;
+    resizer.resize_typed(&source, &mut between, &options).ok()?;
+    resizer.resize_typed(&between, &mut target, &options).ok()
 }
 
 /// One decoded picture in all sizes.

@@ -54,7 +54,7 @@ def ingest(server, stream):
 def latency():
     """Burned-in clock, RTMP to screen, in hls.js."""
     cases = [("passthrough", {"transcode__enabled": "false"}, 1.2),
-             ("transcoded", {"transcode__ladder": '[{height=240,bitrate_kbps=400}]'}, 1.8)]
+             ("transcoded", {"transcode__ladder": "240:400"}, 1.8)]
     with Lab() as lab:
         _, nginx_http, nginx_rtmp, _ = lab.nginx(rtmp=True)
         strip = lab.run(["python3", BROWSER / "strip.py", f"{nginx_rtmp}/strip"], name="strip-nginx")
@@ -138,7 +138,7 @@ def ladder_cost():
     """CPU of a 480p+360p+160p ladder, x264 veryfast at the same bitrates."""
     span, ours, peers = 20, [], []
     rungs = [(480, 1400), (360, 800), (160, 250)]
-    table = "[" + ",".join(f"{{height={h},bitrate_kbps={b}}}" for h, b in rungs) + "]"
+    table = ",".join(f"{height}:{kbps}" for height, kbps in rungs)
     for _ in range(RUNS):
         with Lab() as lab:
             clip = lab.clip("ladder", 2450)
