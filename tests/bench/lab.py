@@ -153,7 +153,7 @@ class Lab(contextlib.ExitStack):
         )
         conf.write_text(
             f"""{modules}
-            worker_processes 1; daemon off; pid {self.folder}/nginx-{http}.pid; error_log stderr crit;
+            user root; worker_processes 1; daemon off; pid {self.folder}/nginx-{http}.pid; error_log stderr crit;
             events {{ worker_connections 4096; }}
             {rtmp_block}
             http {{ access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000;
