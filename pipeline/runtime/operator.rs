@@ -24,6 +24,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::generic::operator::source as timely_source;
 use timely::dataflow::{ProbeHandle, Scope, StreamVec};
 use timely::progress::frontier::MutableAntichain;
+use timely::scheduling::Activator;
 
 use crate::{
     EPOCH, EdgeMeter, Epoch, Generation, Handover, Intake, OfStream, Retained, Waker, working_on,
@@ -36,6 +37,34 @@ pub const FUEL_BYTES: usize = 1 << 20;
 /// once per record: a hundred streams then cost 250 activations a second
 /// instead of 7,000, for at most this much more latency.
 pub const PACE: Duration = Duration::from_millis(4);
+
+/// A timer of one operator that is set at most once at a time: each activation
+/// that set another would bring one more, for ever.
+struct Alarm {
+    activator: Activator,
+    due: Option<Instant>,
+}
+
+impl Alarm {
+    fn new(activator: Activator) -> Self {
+        Self { activator, due: None }
+    }
+
+    /// Activates the operator again at once, after yielding.
+    fn now(&self) {
+        self.activator.activate();
+    }
+
+    /// Activates the operator `delay` from `now`, if nothing does so before.
+    fn within(&mut self, now: Instant, delay: Duration) {
+        let wanted = now + delay;
+        if self.due.is_some_and(|due| due > now && due <= wanted) {
+            return;
+        }
+        self.due = Some(wanted);
+        self.activator.activate_after(delay);
+    }
+}
 
 /// When sources may read.
 #[derive(Clone)]
@@ -85,7 +114,7 @@ pub fn source<'s, T: Retained>(
     let (generation, done) = (Arc::clone(generation), done.clone());
     timely_source::<_, CapacityContainerBuilder<Vec<T>>, _, _>(scope, name, move |cap, info| {
         waker.bind(scope.worker().sync_activator_for(info.address.to_vec()));
-        let timer = scope.activator_for(info.address.clone());
+        let mut alarm = Alarm::new(scope.activator_for(info.address.clone()));
         let meter = generation.meters.operator(name, worker);
         let mut cap = Some(cap);
         move |out| {
@@ -112,18 +141,18 @@ pub fn source<'s, T: Retained>(
             meter.activation(since, count, count);
             meter.progress(Some(now), Some(*held.time()));
             if more {
-                timer.activate();
+                alarm.now();
             } else if count > 0 {
                 // Still armed: records that come meanwhile wait for the pace.
-                timer.activate_after(PACE);
+                alarm.within(since, PACE);
             } else {
                 waker.disarm();
                 // What came between the read and the disarm found the waker
                 // armed and didn't wake: look once more at the next turn.
                 if intake.unread_bytes() > 0 {
-                    timer.activate_after(PACE);
+                    alarm.within(since, PACE);
                 } else {
-                    timer.activate_after(EPOCH);
+                    alarm.within(since, EPOCH);
                 }
             }
         }
@@ -203,7 +232,7 @@ where
     let mut builder = OperatorBuilder::new(name.to_owned(), scope);
     let address = builder.operator_info().address;
     waker.bind(scope.worker().sync_activator_for(address.to_vec()));
-    let timer = scope.activator_for(address);
+    let mut alarm = Alarm::new(scope.activator_for(address));
     let mut input = builder.new_input(input, Pipeline);
     let (output, stream) = builder.new_output_connection::<Vec<B>, _>([]);
     let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<B>>>::from(output);
@@ -244,9 +273,9 @@ where
                 return false;
             }
             if more {
-                timer.activate();
+                alarm.now();
             } else {
-                timer.activate_after(EPOCH);
+                alarm.within(since, EPOCH);
             }
             true
         }

@@ -42,19 +42,13 @@ pub(super) fn put_if_absent(path: &Path, chunks: &[Bytes]) -> io::Result<Put> {
     if let Ok(found) = fs::metadata(path) {
         return Ok(Put::Kept(found.len()));
     }
-    // One thread writes a stream, so the name is free or a crash's leftover.
+    // One thread writes a stream: the name is still free when the file gets it.
     let part = path.with_extension("part");
-    let outcome = write(&part, chunks).and_then(|()| match fs::hard_link(&part, path) {
-        Ok(()) => Ok(Put::Written),
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            fs::metadata(path).map(|found| Put::Kept(found.len()))
-        }
-        Err(error) => Err(error),
-    });
-    match (&outcome, fs::remove_file(&part)) {
-        (Ok(_), Err(error)) if error.kind() != ErrorKind::NotFound => Err(error),
-        _ => outcome,
-    }
+    write(&part, chunks).and_then(|()| fs::rename(&part, path)).inspect_err(|_| {
+        // Half a file helps nobody; if even this fails, the next try overwrites it.
+        let _ = fs::remove_file(&part);
+    })?;
+    Ok(Put::Written)
 }
 
 fn write(path: &Path, chunks: &[Bytes]) -> io::Result<()> {
