@@ -143,7 +143,9 @@ fn shown(address: std::net::SocketAddr) -> String {
 
 fn start_logging(config: &Config) {
     use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_new(&config.log.level).unwrap_or_else(|_| EnvFilter::new("info"));
+    // The store tells of its housekeeping at info; that is for its developers.
+    let directives = format!("fjall=warn,lsm_tree=warn,{}", config.log.level);
+    let filter = EnvFilter::try_new(directives).unwrap_or_else(|_| EnvFilter::new("info"));
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match config.log.format {
         LogFormat::Json => subscriber.json().init(),
