@@ -5,13 +5,18 @@ use axum::response::IntoResponse;
 use http::{HeaderValue, Request, Response, header};
 use records::StreamId;
 
+use super::outlet::Places;
 use super::{App, Problem};
 
 /// Where the live path begins.
 pub const PREFIX: &str = "/live/";
 
-/// Answers a request below [`PREFIX`].
-pub async fn respond<B>(app: &App, request: &Request<B>) -> Response<Body> {
+/// Answers a request below [`PREFIX`], on a connection that may know `places`.
+pub async fn respond<B>(
+    app: &App,
+    request: &Request<B>,
+    places: Option<&Places>,
+) -> Response<Body> {
     let rest = request.uri().path().strip_prefix(PREFIX).unwrap_or_default();
     let parsed = rest
         .split_once('/')
@@ -20,7 +25,11 @@ pub async fn respond<B>(app: &App, request: &Request<B>) -> Response<Body> {
         return with_cors(Problem::unknown_stream().into_response());
     };
     let (query, headers) = (request.uri().query(), request.headers());
-    app.origin.respond(stream, path, query, headers, request.method()).await.map(Body::new)
+    let response = app.origin.respond(stream, path, query, headers, request.method()).await;
+    if let Some(places) = places {
+        places.note(response.body());
+    }
+    response.map(Body::new)
 }
 
 /// Players on other sites read our errors too (PROTOCOLS §1: CORS on every response).

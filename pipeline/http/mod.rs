@@ -8,6 +8,7 @@ mod base;
 mod cluster;
 mod live;
 mod metrics;
+mod outlet;
 mod pages;
 mod problem;
 mod server;
@@ -43,6 +44,8 @@ use crate::urls::Urls;
 pub struct Shared {
     /// Streams and their publishers.
     pub registry: Arc<Registry>,
+    /// Where changes become durable.
+    pub log: Arc<dyn log::Log>,
     /// The viewers' window.
     pub origin: Origin,
     /// The data plane.

@@ -29,6 +29,7 @@ use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
 use super::base::OverTls;
+use super::outlet::{Outlet, Places};
 use super::{App, live};
 use sources::rtmp::TlsConfig;
 
@@ -52,7 +53,7 @@ pub async fn serve(
 ) {
     let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let graceful = GracefulShutdown::new();
-    let service = Service { app, router, is_tls: tls.is_some() };
+    let service = Service { app, router, is_tls: tls.is_some(), places: None };
     loop {
         let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
         let accepted = tokio::select! {
@@ -92,13 +93,17 @@ async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
     tls: Option<TlsConfig>,
-    service: Service,
+    mut service: Service,
     watcher: hyper_util::server::graceful::Watcher,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     // Parts are small and late ones are worthless.
     stream.set_nodelay(true)?;
     match tls {
-        None => speak(stream, peer, service, watcher).await,
+        None => {
+            let places = Places::default();
+            service.places = Some(places.clone());
+            speak(Outlet::new(stream, places), peer, service, watcher).await
+        }
         Some(tls) => {
             let accept = TlsAcceptor::from(Arc::clone(&tls.borrow())).accept(stream);
             let stream = tokio::time::timeout(HEAD_TIMEOUT, accept).await??;
@@ -114,7 +119,7 @@ async fn speak(
     watcher: hyper_util::server::graceful::Watcher,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).pipeline_flush(true);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -129,6 +134,8 @@ struct Service {
     app: App,
     router: Router,
     is_tls: bool,
+    /// Of the connection, if it is one that files can be sent on.
+    places: Option<Places>,
 }
 
 impl Service {
@@ -138,7 +145,7 @@ impl Service {
         peer: SocketAddr,
     ) -> Result<Response<Body>, Infallible> {
         if request.uri().path().starts_with(live::PREFIX) {
-            return Ok(live::respond(&self.app, &request).await);
+            return Ok(live::respond(&self.app, &request, self.places.as_ref()).await);
         }
         request.extensions_mut().insert(peer);
         if self.is_tls {

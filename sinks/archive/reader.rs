@@ -1,6 +1,7 @@
 //! Reads segments back for viewers: one access however many ask at once.
 
 use std::collections::{HashMap, VecDeque};
+use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
@@ -15,6 +16,18 @@ use crate::hls::{Cold, ColdError, ColdRead, Object};
 pub struct ArchiveReader {
     shared: Arc<Shared>,
     cache: Mutex<Cache>,
+    open: Mutex<OpenFiles>,
+}
+
+/// Files kept open for sending: those of segments that many ask for, one after
+/// the other. Few beside the sockets that a process may have.
+const OPEN_FILES_MAX: usize = 256;
+
+#[derive(Default)]
+struct OpenFiles {
+    files: HashMap<Object, (Arc<File>, u64)>,
+    // Oldest first.
+    opened: VecDeque<Object>,
 }
 
 #[derive(Default)]
@@ -28,7 +41,7 @@ struct Cache {
 
 impl ArchiveReader {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, cache: Mutex::default() }
+        Self { shared, cache: Mutex::default(), open: Mutex::default() }
     }
 
     async fn read_through(&self, object: Object) -> Result<Bytes, ColdError> {
@@ -54,6 +67,19 @@ impl ArchiveReader {
             self.cache.lock().settle(object, &outcome, self.shared.config.read_cache_bytes_max);
         }
         outcome
+    }
+}
+
+impl OpenFiles {
+    fn keep(&mut self, object: Object, file: Arc<File>, len: u64) {
+        if self.files.insert(object, (file, len)).is_none() {
+            self.opened.push_back(object);
+        }
+        if self.opened.len() > OPEN_FILES_MAX
+            && let Some(oldest) = self.opened.pop_front()
+        {
+            self.files.remove(&oldest);
+        }
     }
 }
 
@@ -93,5 +119,21 @@ impl Cold for ArchiveReader {
 
     fn read(&self, object: Object) -> ColdRead<'_> {
         Box::pin(self.read_through(object))
+    }
+
+    fn file(&self, object: Object, len: u64) -> Option<Arc<File>> {
+        if let Some((file, found)) = self.open.lock().files.get(&object) {
+            return (*found == len).then(|| Arc::clone(file));
+        }
+        // Announced ones only: their names are known to the kernel, so that
+        // opening doesn't wait, and what they hold is decided.
+        if !self.holds(object) {
+            return None;
+        }
+        let file = File::open(files::path(&self.shared.config.root, object)).ok()?;
+        let found = file.metadata().ok()?.len();
+        let file = Arc::new(file);
+        self.open.lock().keep(object, Arc::clone(&file), found);
+        (found == len).then_some(file)
     }
 }

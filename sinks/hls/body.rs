@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::fs::File;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -17,7 +19,21 @@ pub enum HlsBody {
     /// One piece: a playlist, a part, an initialization section.
     Full(Bytes),
     /// A segment: its parts' bytes one after the other.
-    Chunks(VecDeque<Bytes>),
+    Chunks {
+        /// The bytes in memory.
+        chunks: VecDeque<Bytes>,
+        /// Where the first of them lies in a file, and the others after it.
+        file: Option<InFile>,
+    },
+}
+
+/// A place in a file.
+#[derive(Clone, Debug)]
+pub struct InFile {
+    /// The file, open for reading. What it holds never changes.
+    pub file: Arc<File>,
+    /// Bytes before the place.
+    pub offset: u64,
 }
 
 impl HlsBody {
@@ -27,7 +43,7 @@ impl HlsBody {
         match self {
             Self::Empty => 0,
             Self::Full(bytes) => bytes.len() as u64,
-            Self::Chunks(chunks) => chunks.iter().map(|c| c.len() as u64).sum(),
+            Self::Chunks { chunks, .. } => chunks.iter().map(|c| c.len() as u64).sum(),
         }
     }
 
@@ -44,7 +60,7 @@ impl HlsBody {
         match self {
             Self::Empty => Self::Empty,
             Self::Full(bytes) => Self::Full(bytes.slice(first as usize..=last as usize)),
-            Self::Chunks(chunks) => {
+            Self::Chunks { chunks, file } => {
                 let mut offset = 0;
                 let mut kept = VecDeque::new();
                 for chunk in chunks {
@@ -56,7 +72,8 @@ impl HlsBody {
                     }
                     offset = end;
                 }
-                Self::Chunks(kept)
+                let file = file.map(|at| InFile { offset: at.offset + first, ..at });
+                Self::Chunks { chunks: kept, file }
             }
         }
     }
@@ -67,8 +84,10 @@ impl HlsBody {
         match self {
             Self::Empty => Bytes::new(),
             Self::Full(bytes) => bytes,
-            Self::Chunks(mut chunks) if chunks.len() == 1 => chunks.pop_front().unwrap_or_default(),
-            Self::Chunks(chunks) => chunks.into_iter().flatten().collect(),
+            Self::Chunks { mut chunks, .. } if chunks.len() == 1 => {
+                chunks.pop_front().unwrap_or_default()
+            }
+            Self::Chunks { chunks, .. } => chunks.into_iter().flatten().collect(),
         }
     }
 }
@@ -95,7 +114,7 @@ impl Body for HlsBody {
                 *body = Self::Empty;
                 (!bytes.is_empty()).then_some(bytes)
             }
-            Self::Chunks(chunks) => chunks.pop_front(),
+            Self::Chunks { chunks, .. } => chunks.pop_front(),
         };
         Poll::Ready(next.map(|bytes| Ok(Frame::data(bytes))))
     }
@@ -104,7 +123,7 @@ impl Body for HlsBody {
         match self {
             Self::Empty => true,
             Self::Full(bytes) => bytes.is_empty(),
-            Self::Chunks(chunks) => chunks.is_empty(),
+            Self::Chunks { chunks, .. } => chunks.is_empty(),
         }
     }
 
@@ -119,11 +138,17 @@ mod tests {
 
     #[test]
     fn slices_across_chunks() {
-        let chunks = || HlsBody::Chunks(["abc", "de", "fgh"].map(Bytes::from).into());
+        let file = InFile { file: Arc::new(tempfile::tempfile().unwrap()), offset: 100 };
+        let chunks = || HlsBody::Chunks {
+            chunks: ["abc", "de", "fgh"].map(Bytes::from).into(),
+            file: Some(file.clone()),
+        };
         for first in 0..8u64 {
             for last in first..8 {
                 let cut = chunks().slice(first, last);
                 assert_eq!(cut.len(), last - first + 1);
+                let HlsBody::Chunks { file: Some(at), .. } = &cut else { panic!() };
+                assert_eq!(at.offset, 100 + first);
                 assert_eq!(cut.into_bytes(), "abcdefgh"[first as usize..=last as usize]);
             }
         }

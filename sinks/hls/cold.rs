@@ -1,5 +1,6 @@
 //! Where bytes are read from once they have left memory.
 
+use std::fs::File;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -53,6 +54,13 @@ pub trait Cold: Send + Sync + 'static {
 
     /// Reads a whole object. Reads of one object at the same time should share one access.
     fn read(&self, object: Object) -> ColdRead<'_>;
+
+    /// A file of exactly `len` bytes that are the object's, for the kernel to
+    /// send from. None: there is none at hand, and the bytes in memory have to do.
+    fn file(&self, object: Object, len: u64) -> Option<Arc<File>> {
+        let _ = (object, len);
+        None
+    }
 }
 
 /// No storage: everything that is listed stays in memory, and the DVR window

@@ -48,10 +48,11 @@ mod tests;
 #[cfg(test)]
 mod tests_blocking;
 
-pub use body::HlsBody;
+pub use body::{HlsBody, InFile};
 pub use cold::{Cold, ColdError, ColdRead, NoCold, Object};
 pub use config::{HlsConfig, HlsConfigError};
 pub use origin::Origin;
 pub use problem::problem;
+pub use reply::accepts_gzip;
 pub use restored::{RestoredStream, RestoredTrack, Resume, SegmentMeta, Shape};
 pub use stats::{LatencyHistogram, OriginMetrics, StreamSnapshot, TrackSnapshot};

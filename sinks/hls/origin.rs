@@ -12,7 +12,7 @@ use records::{Kind, Media, MediaBody, StreamId, TrackInit};
 use super::reply::{self, CacheLifetimes};
 use super::route::{Directives, Route};
 use super::serve::{Request, serve};
-use super::stream::{Context, Stream, due_us};
+use super::stream::{Context, Stream, due_us, wake};
 use super::{
     Cold, HlsBody, HlsConfig, OriginMetrics, RestoredStream, StreamSnapshot, TrackSnapshot,
     multivariant, problem, thumbnail,
@@ -34,7 +34,8 @@ impl Origin {
     /// `config` must be valid ([`HlsConfig::validate`]).
     #[must_use]
     pub fn new(config: HlsConfig, cold: Arc<dyn Cold>) -> Self {
-        let context = Context { config, cold, metrics: OriginMetrics::default() };
+        let lifetimes = CacheLifetimes::new(config.target_duration_s);
+        let context = Context { config, lifetimes, cold, metrics: OriginMetrics::default() };
         Self { inner: Arc::new(Inner { context, streams: RwLock::default() }) }
     }
 
@@ -81,7 +82,9 @@ impl Origin {
                 next = media.next_if(|next| next.stream == stream.id);
             }
             let after = state.hot_bytes();
+            let fresh = state.take_fresh();
             drop(state);
+            wake(&fresh);
             // Wraps to a subtraction when bytes were let go of.
             metrics.hot_bytes.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
             if begun {
@@ -133,7 +136,6 @@ impl Origin {
         method: &Method,
     ) -> Response<HlsBody> {
         let context = &self.inner.context;
-        let lifetimes = CacheLifetimes { target_duration_s: context.config.target_duration_s };
         if method == Method::OPTIONS {
             return reply::preflight();
         }
@@ -161,7 +163,7 @@ impl Origin {
         } else {
             reply::wrong_method()
         };
-        lifetimes.finish(&mut response, route, blocking);
+        context.lifetimes.finish(&mut response, route, blocking);
         if method == Method::HEAD {
             *response.body_mut() = HlsBody::Empty;
         }

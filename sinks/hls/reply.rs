@@ -30,22 +30,41 @@ impl Refusal {
     }
 }
 
-/// How long caches may keep a response, in seconds (bis B.1).
+/// How long caches may keep responses (bis B.1), made once: every response has one.
 pub(super) struct CacheLifetimes {
-    pub(super) target_duration_s: u32,
+    blocking: HeaderValue,
+    blocking_error: HeaderValue,
+    playlist: HeaderValue,
+    media: HeaderValue,
+    error: HeaderValue,
 }
 
 impl CacheLifetimes {
-    fn seconds(&self, playlist: bool, blocking: bool, ok: bool) -> u32 {
-        let td = self.target_duration_s;
-        match (playlist, blocking, ok) {
-            (true, true, true) => td * 6,
-            (true, true, false) => td * 4,
-            (true, false, true) => (td / 2).max(1),
+    pub(super) fn new(target_duration_s: u32) -> Self {
+        let max_age = |seconds: u32, more: &str| {
+            HeaderValue::try_from(format!("max-age={seconds}{more}"))
+                .unwrap_or(HeaderValue::from_static("no-cache"))
+        };
+        let td = target_duration_s;
+        Self {
+            blocking: max_age(td * 6, ""),
+            blocking_error: max_age(td * 4, ""),
+            playlist: max_age((td / 2).max(1), ""),
             // "At least" six: media never changes, so longer saves refetching.
-            (false, _, true) => td * 6,
-            (_, _, false) => td,
+            media: max_age(td * 6, ", immutable"),
+            error: max_age(td, ""),
         }
+    }
+
+    fn of(&self, playlist: bool, blocking: bool, ok: bool) -> HeaderValue {
+        match (playlist, blocking, ok) {
+            (true, true, true) => &self.blocking,
+            (true, true, false) => &self.blocking_error,
+            (true, false, true) => &self.playlist,
+            (false, _, true) => &self.media,
+            (_, _, false) => &self.error,
+        }
+        .clone()
     }
 
     /// Adds what every response has.
@@ -57,14 +76,9 @@ impl CacheLifetimes {
     ) {
         let ok = response.status().is_success();
         let playlist = route.is_some_and(Route::is_playlist);
-        let seconds = self.seconds(playlist, blocking, ok);
-        let immutable = if ok && !playlist { ", immutable" } else { "" };
-        let cache = format!("max-age={seconds}{immutable}");
         let length = response.body().len();
         let headers = response.headers_mut();
-        if let Ok(cache) = HeaderValue::try_from(cache) {
-            headers.insert(header::CACHE_CONTROL, cache);
-        }
+        headers.insert(header::CACHE_CONTROL, self.of(playlist, blocking, ok));
         headers.insert(header::CONTENT_LENGTH, length.into());
         if playlist {
             headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
@@ -187,7 +201,8 @@ fn parse_range(value: &HeaderValue, total: u64) -> Range {
 }
 
 /// Whether the client takes gzip.
-pub(super) fn accepts_gzip(request: &HeaderMap) -> bool {
+#[must_use]
+pub fn accepts_gzip(request: &HeaderMap) -> bool {
     request
         .get_all(header::ACCEPT_ENCODING)
         .iter()

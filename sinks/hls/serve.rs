@@ -1,5 +1,6 @@
 //! Answers to requests, and how long they are held.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -14,8 +15,8 @@ use super::reply::{self, Refusal};
 use super::route::{Directives, Route};
 use super::stream::{Context, State, Stream};
 use super::text::Text;
-use super::track::Track;
-use super::{ColdError, HlsBody, Object};
+use super::track::{Arrived, Track};
+use super::{ColdError, HlsBody, InFile, Object};
 
 type Answer<T> = Result<T, Refusal>;
 
@@ -135,8 +136,12 @@ fn timed_out(context: &Context, detail: &'static str) -> Refusal {
     Refusal::unavailable(detail)
 }
 
-/// Waits until a rendition that was announced begins; its notifier then.
-async fn arrivals(context: &Context, stream: &Stream, rendition: Rendition) -> Answer<Arc<Notify>> {
+/// Waits until a rendition that was announced begins; its notifiers then.
+async fn arrivals(
+    context: &Context,
+    stream: &Stream,
+    rendition: Rendition,
+) -> Answer<Arc<Arrived>> {
     let limit = context.config.target_durations(3);
     let found = hold(context, stream, &stream.begun, limit, |state| {
         if state.removed {
@@ -170,7 +175,7 @@ async fn media_playlist(
         (true, true) => Form::IFramesDelta,
     };
     let limit = context.config.target_durations(3);
-    let answer = hold(context, stream, &arrived, limit, |state| {
+    let answer = hold(context, stream, &arrived.lists, limit, |state| {
         if state.removed {
             return Some(Err(Refusal::not_found(GONE)));
         }
@@ -270,19 +275,27 @@ async fn segment(
     rendition: Rendition,
     msn: u64,
 ) -> Answer<HlsBody> {
+    let object = Object::Segment { stream: stream.id, rendition, msn };
     let found = {
         let mut state = stream.state.lock();
         let track = state.track(rendition).ok_or(Refusal::not_found(NO_RENDITION))?;
         match track.segment(msn) {
             Some(seg) if seg.meta.gap => return Err(Refusal::not_found("the segment is a gap")),
-            Some(seg) if !seg.chunks.is_empty() => {
-                Found::Hot(HlsBody::Chunks(seg.chunks.iter().cloned().collect()))
-            }
-            Some(_) => Found::Cold(Object::Segment { stream: stream.id, rendition, msn }, None),
+            Some(seg) if !seg.chunks.is_empty() => Found::Hot(HlsBody::Chunks {
+                chunks: seg.chunks.iter().cloned().collect(),
+                file: None,
+            }),
+            Some(_) => Found::Cold(object, None),
             None => return Err(Refusal::not_found("no such segment, or no longer")),
         }
     };
-    fetch(context, found).await
+    let body = fetch(context, found).await?;
+    let file = context.cold.file(object, body.len()).map(|file| InFile { file, offset: 0 });
+    Ok(match body {
+        HlsBody::Chunks { chunks, .. } => HlsBody::Chunks { chunks, file },
+        HlsBody::Full(bytes) => HlsBody::Chunks { chunks: VecDeque::from([bytes]), file },
+        HlsBody::Empty => HlsBody::Empty,
+    })
 }
 
 /// A part; the one that is hinted at is held until all of it is there (bis 6.2.6).
@@ -299,7 +312,7 @@ async fn part(
         Arc::clone(&track.arrived)
     };
     let limit = context.config.target_durations(3);
-    let found = hold(context, stream, &arrived, limit, |state| {
+    let found = hold(context, stream, &arrived.media, limit, |state| {
         if state.removed {
             return Some(Err(Refusal::not_found(GONE)));
         }

@@ -8,13 +8,15 @@ use records::{Media, MediaBody, Rendition, StreamId, TrackStart};
 use tokio::sync::Notify;
 
 use super::playlist::{self, Controls, Form, Report};
+use super::reply::CacheLifetimes;
 use super::text::Text;
-use super::track::{Init, Track};
+use super::track::{Arrived, Init, Track};
 use super::{Cold, HlsConfig, OriginMetrics, RestoredStream, SegmentMeta, multivariant};
 
 /// What all streams share.
 pub(super) struct Context {
     pub(super) config: HlsConfig,
+    pub(super) lifetimes: CacheLifetimes,
     pub(super) cold: Arc<dyn Cold>,
     pub(super) metrics: OriginMetrics,
 }
@@ -63,11 +65,19 @@ impl Stream {
 
     /// Wakes whoever waits for anything of this stream.
     pub(super) fn wake_all(&self) {
-        let state = self.state.lock();
-        state.tracks.iter().for_each(|track| track.arrived.notify_waiters());
-        drop(state);
+        let all: Vec<_> =
+            self.state.lock().tracks.iter().map(|track| Arc::clone(&track.arrived)).collect();
+        wake(&all);
         self.begun.notify_waiters();
     }
+}
+
+/// Wakes those who wait for media, then those who wait for lists of it: with a
+/// thousand viewers the last are served a tenth of a second after the first,
+/// and it is media that plays.
+pub(super) fn wake(arrived: &[Arc<Arrived>]) {
+    arrived.iter().for_each(|arrived| arrived.media.notify_waiters());
+    arrived.iter().for_each(|arrived| arrived.lists.notify_waiters());
 }
 
 impl State {
@@ -99,6 +109,15 @@ impl State {
         self.set_hold_back(&context.config);
     }
 
+    /// The tracks that changed since the last call, for [`wake`] once the
+    /// state is unlocked.
+    pub(super) fn take_fresh(&mut self) -> Vec<Arc<Arrived>> {
+        let fresh = self.tracks.iter_mut().filter_map(|track| {
+            std::mem::take(&mut track.fresh).then(|| Arc::clone(&track.arrived))
+        });
+        fresh.collect()
+    }
+
     /// Takes one record. Returns whether it was new.
     pub(super) fn apply(&mut self, stream: StreamId, media: MediaBody, context: &Context) -> bool {
         if self.ended {
@@ -112,7 +131,7 @@ impl State {
                 let Some(track) = self.track(rendition) else { return false };
                 let new = track.part(part);
                 if new {
-                    track.arrived.notify_waiters();
+                    track.fresh = true;
                 }
                 new
             }
@@ -124,7 +143,7 @@ impl State {
                     return false;
                 }
                 track.trim(&context.config, &*context.cold);
-                track.arrived.notify_waiters();
+                track.fresh = true;
                 let meta = track.segments.back().map(|seg| seg.meta);
                 self.ladder_version += 1;
                 if let Some(meta) = meta.filter(|_| Some(run) == self.run) {
@@ -157,7 +176,7 @@ impl State {
         }
         // A run that begins ends what is open, if its end got lost.
         track.close_open();
-        track.arrived.notify_waiters();
+        track.fresh = true;
         self.ladder_version += 1;
         self.set_hold_back(&context.config);
         true
@@ -170,7 +189,7 @@ impl State {
         for track in &mut self.tracks {
             track.close_open();
             track.touch();
-            track.arrived.notify_waiters();
+            track.fresh = true;
         }
     }
 
@@ -225,7 +244,7 @@ impl State {
                 context.metrics.filled_gaps_total.fetch_add(1, Ordering::Relaxed);
                 track.push_bare(as_gap(meta));
                 track.trim(&context.config, &*context.cold);
-                track.arrived.notify_waiters();
+                track.fresh = true;
             }
         }
     }

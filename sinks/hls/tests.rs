@@ -119,7 +119,7 @@ async fn media_is_the_parts_bytes() {
     let segment = get(&origin, fake.stream, "source/1.m4s").await;
     assert_eq!(segment.headers()[header::CONTENT_TYPE], "video/iso.segment");
     assert_eq!(segment.headers()[header::CACHE_CONTROL], "max-age=24, immutable");
-    let HlsBody::Chunks(chunks) = segment.into_body() else { panic!() };
+    let HlsBody::Chunks { chunks, .. } = segment.into_body() else { panic!() };
     // Shared, not copied.
     assert!(chunks.iter().zip(&parts).all(|(a, b)| a.as_ptr() == b.as_ptr()));
     assert_eq!(chunks.len(), 3);

@@ -71,6 +71,15 @@ pub(super) struct Renders {
     pub(super) forms: [Option<(u64, Arc<Text>)>; 4],
 }
 
+/// Requests that wait for a track to go on.
+#[derive(Default)]
+pub(super) struct Arrived {
+    /// Those for a part.
+    pub(super) media: Notify,
+    /// Those for a playlist.
+    pub(super) lists: Notify,
+}
+
 pub(super) struct Track {
     pub(super) stream: StreamId,
     pub(super) rendition: Rendition,
@@ -87,8 +96,10 @@ pub(super) struct Track {
     /// Rises with every segment: the I-frame playlist's version.
     pub(super) closed_version: u64,
     pub(super) renders: Renders,
-    /// Requests that wait for this track's next part.
-    pub(super) arrived: Arc<Notify>,
+    /// Requests that wait for this track to go on.
+    pub(super) arrived: Arc<Arrived>,
+    /// It went on, and those who wait don't know it yet.
+    pub(super) fresh: bool,
     pub(super) hot_bytes: u64,
     /// Duration of the longest playlist so far.
     longest_us: i64,
@@ -109,6 +120,7 @@ impl Track {
             closed_version: 0,
             renders: Renders::default(),
             arrived: Arc::default(),
+            fresh: false,
             hot_bytes: 0,
             longest_us: 0,
         }
