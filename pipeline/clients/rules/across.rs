@@ -5,7 +5,8 @@ use crate::playlist::MediaPlaylist;
 
 /// How far dates of the same segment may differ. Sound has a grid of its own
 /// (up to 46 ms), and where a publisher sends it ahead of the picture, what was
-/// sent before the keyframe is in the segment before. More would be another clock.
+/// sent before the keyframe is in the segment before. More would be another
+/// segment; whether the clock is the same is what [`clocks`] judges.
 const DATE_TOLERANCE_US: i64 = 200_000;
 
 /// Judges media playlists of one broadcast against the first of them. They
@@ -57,6 +58,22 @@ pub fn renditions(playlists: &[(&str, &MediaPlaylist)]) -> Vec<Violation> {
         }
     }
     found.0
+}
+
+/// How far renditions' maps from media time to date may differ: dates are
+/// written in milliseconds.
+const CLOCK_TOLERANCE_US: i64 = 2_000;
+
+/// Judges two renditions' maps from media time to date within one discontinuity
+/// sequence number: each is the date of a segment less its media time, in
+/// microseconds, with the name of its playlist.
+#[must_use]
+pub fn clocks(first: (&str, i64), other: (&str, i64)) -> Option<Violation> {
+    let apart = (first.1 - other.1).abs();
+    (apart > CLOCK_TOLERANCE_US).then(|| Violation {
+        rule: "bis 4.4.4.6 dates mean the same media time in all renditions",
+        detail: format!("{} and {}: {apart} µs apart", first.0, other.0),
+    })
 }
 
 /// Judges the rendition reports of a playlist at `url`, where `others` are the

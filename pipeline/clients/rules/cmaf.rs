@@ -31,6 +31,8 @@ pub struct Init {
     /// Length of a NAL unit's length, for H.264.
     nal_length: Option<usize>,
     trex: Trex,
+    /// Media time of presentation time zero, by the edit list, in ticks.
+    presented_from: i64,
 }
 
 /// One moof with its mdat.
@@ -40,6 +42,8 @@ pub struct Chunk {
     pub sequence: u32,
     /// Decode time of its first sample, in ticks.
     pub decode_time: u64,
+    /// When its first sample is presented, by the edit list, in ticks.
+    pub presented: i64,
     /// Sum of its samples' durations, in ticks.
     pub duration: u64,
     /// The longest of its samples, in ticks.
@@ -130,7 +134,14 @@ fn track(trak: &Trak, trex: Trex, found: &mut Findings) -> Option<Init> {
         codec,
         nal_length,
         trex,
+        presented_from: presented_from(trak),
     })
+}
+
+fn presented_from(trak: &Trak) -> i64 {
+    let edits = trak.edts.as_ref().and_then(|edts| edts.elst.as_ref());
+    let from = edits.and_then(|elst| elst.entries.iter().find_map(|entry| entry.media_time));
+    from.and_then(|ticks| i64::try_from(ticks).ok()).unwrap_or(0)
 }
 
 fn codec_name(codec: &Codec) -> (String, Option<usize>) {
@@ -273,6 +284,8 @@ fn chunk(
             }
             if chunk.samples == 0 {
                 chunk.starts_sync = sync;
+                let composed = chunk.decode_time.saturating_add_signed(sample.cts.unwrap_or(0));
+                chunk.presented = i64::try_from(composed).unwrap_or(i64::MAX) - init.presented_from;
             }
             chunk.has_sync |= sync;
             chunk.samples += 1;
@@ -344,6 +357,8 @@ pub struct Track {
     init: Option<Init>,
     next_decode_time: Option<u64>,
     last_sequence: Option<u32>,
+    // When the newest segment's first sample is presented, in microseconds.
+    segment_us: Option<i64>,
     // EXTINF or part durations minus real ones, since the last break, in seconds.
     drift: f64,
 }
@@ -379,10 +394,18 @@ impl Track {
         self.init.as_ref()
     }
 
+    /// When the first sample of the segment under way is presented, in
+    /// microseconds of media time; none before its first part.
+    #[must_use]
+    pub fn segment_us(&self) -> Option<i64> {
+        self.segment_us
+    }
+
     /// The timeline breaks here (EXT-X-DISCONTINUITY, or something was missed).
     pub fn broken(&mut self) {
         self.next_decode_time = None;
         self.last_sequence = None;
+        self.segment_us = None;
         self.drift = 0.0;
     }
 
@@ -469,6 +492,8 @@ impl Track {
             frame = frame.max(chunk.sample_duration_max);
         }
         if let (true, Some(chunk)) = (first, chunks.first()) {
+            let us = i128::from(chunk.presented) * 1_000_000 / i128::from(init.timescale);
+            self.segment_us = i64::try_from(us).ok();
             found.check(chunk.starts_sync, "A 7 a segment begins with a sync sample", || {
                 name.to_owned()
             });

@@ -301,6 +301,12 @@ RESOLUTION=1280x720,FRAME-RATE=25.000,AUDIO=\"a\",CLOSED-CAPTIONS=NONE\nsource.m
 #EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=300000,AVERAGE-BANDWIDTH=250000,CODECS=\"avc1.64001f\",RESOLUTION=1280x720,URI=\"i.m3u8\"\n";
 
 #[test]
+fn renditions_have_one_clock() {
+    assert_eq!(across::clocks(("video", 5_000_000), ("audio", 5_001_000)), None);
+    assert!(across::clocks(("video", 5_000_000), ("audio", 4_960_000)).is_some());
+}
+
+#[test]
 fn multivariant_playlists_say_everything() {
     let judge = |text: &str| multivariant::multivariant(&parse_multivariant(text).unwrap());
     assert_eq!(judge(MULTIVARIANT), []);

@@ -344,6 +344,7 @@ impl Follower {
         if self.options.check {
             let found = self.track.segment(&segment.uri, segment.duration, &fetched.body, None);
             self.tally.violations.extend(found);
+            self.check_date(&segment.head);
         }
     }
 
@@ -367,6 +368,9 @@ impl Follower {
             self.arrived(playlist, &fetched, head.part_end_us(index), false);
             if self.options.check {
                 self.check_part(playlist, part, index, &fetched);
+                if index == 0 {
+                    self.check_date(head);
+                }
             }
         }
     }
@@ -379,6 +383,8 @@ impl Follower {
             && fetched.status.is_success()
         {
             self.check_response(Resource::Media, &fetched);
+            let spread = self.shared.after_first(&url, fetched.at);
+            self.tally.part_spread.record(spread.as_micros() as u64);
             return self.received(Ok(fetched), &url);
         }
         self.fetch_media(&url, part.byte_range, Resource::Media).await

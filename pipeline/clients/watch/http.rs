@@ -2,7 +2,10 @@
 //!
 //! Enters: URLs. Leaves: [`Fetched`]. Held: idle connections, one pool for
 //! each viewer, as real viewers don't share any.
+//!
+//! HTTP/1.1 is spoken by [`super::h1`], HTTP/2 by hyper.
 
+use std::collections::VecDeque;
 use std::io::Read;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,17 +13,22 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use flate2::read::GzDecoder;
 use http::{HeaderMap, Request, StatusCode, Uri, header};
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::Connect;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use rustls::ClientConfig;
 use tower::util::BoxCloneSyncService;
 
+use super::h1::{Answer, Pool};
 use crate::net::{Stream, Trust};
 
 /// Longest body that is taken, in bytes: a segment at 100 Mbit/s for 10 s.
-const BODY_BYTES_MAX: usize = 128 << 20;
+pub(super) const BODY_BYTES_MAX: usize = 128 << 20;
+
+/// A page on another site asks: the answers must allow it.
+const ORIGIN: &str = "https://player.example";
 
 type Connector = BoxCloneSyncService<Uri, TokioIo<Stream>, std::io::Error>;
 
@@ -63,7 +71,37 @@ pub enum FetchError {
 /// One viewer's way to the server.
 #[derive(Clone)]
 pub struct Http {
-    client: Client<ConnectorService, Empty<Bytes>>,
+    way: Way,
+    unpacked: Arc<Unpacked>,
+}
+
+#[derive(Clone)]
+enum Way {
+    H1(Arc<Pool>),
+    H2(Client<ConnectorService, Empty<Bytes>>),
+}
+
+/// Compressed bodies kept with what they hold.
+const UNPACKED_KEPT: usize = 8;
+
+/// What the newest compressed bodies hold. A thousand viewers in one process
+/// that are sent the same bytes at the same moment needn't unpack them all.
+#[derive(Default)]
+pub(super) struct Unpacked(Mutex<VecDeque<(Bytes, Bytes)>>);
+
+impl Unpacked {
+    fn gunzip(&self, packed: Bytes) -> Result<Bytes, FetchError> {
+        if let Some((_, plain)) = self.0.lock().iter().rev().find(|(known, _)| *known == packed) {
+            return Ok(plain.clone());
+        }
+        let plain = gunzip(&packed)?;
+        let mut kept = self.0.lock();
+        if kept.len() >= UNPACKED_KEPT {
+            kept.pop_front();
+        }
+        kept.push_back((packed, plain.clone()));
+        Ok(plain)
+    }
 }
 
 /// Names the connector's type; clones share nothing.
@@ -97,13 +135,14 @@ impl Http {
     /// The TLS library refuses the certificates in `trust`.
     pub fn new(trust: &Trust, http2: bool) -> Result<Self, rustls::Error> {
         let alpn: &[&[u8]] = if http2 { &[b"h2"] } else { &[b"http/1.1"] };
-        Ok(Self::with_tls(trust.client_config(alpn)?, http2))
+        Ok(Self::with_tls(trust.client_config(alpn)?, http2, Arc::default()))
     }
 
-    /// As [`Self::new`] with a shared TLS configuration, whose making costs
-    /// too much to be repeated for a thousand viewers.
-    #[must_use]
-    pub fn with_tls(tls: Arc<ClientConfig>, http2: bool) -> Self {
+    /// As [`Self::new`] with what costs too much to be repeated for a thousand viewers.
+    pub(super) fn with_tls(tls: Arc<ClientConfig>, http2: bool, unpacked: Arc<Unpacked>) -> Self {
+        if !http2 {
+            return Self { way: Way::H1(Arc::new(Pool::new(tls))), unpacked };
+        }
         let connector =
             ConnectorService(BoxCloneSyncService::new(tower::service_fn(move |uri: Uri| {
                 let tls = Arc::clone(&tls);
@@ -112,9 +151,9 @@ impl Http {
         is_connector(&connector);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
-            .http2_only(http2)
+            .http2_only(true)
             .build(connector);
-        Self { client }
+        Self { way: Way::H2(client), unpacked }
     }
 
     /// Fetches `url`, `range` (first byte, length) of it if given.
@@ -138,46 +177,28 @@ impl Http {
         range: Option<(u64, u64)>,
         began: Instant,
     ) -> Result<Fetched, FetchError> {
-        let mut request = Request::get(url)
-            .header(header::ACCEPT_ENCODING, "gzip")
-            // A page on another site asks: the answer must allow it.
-            .header(header::ORIGIN, "https://player.example");
-        if let Some((start, length)) = range {
+        let uri: Uri = url.parse().map_err(|_| FetchError::Url(url.to_owned()))?;
+        let range = range.map(|(start, length)| {
             let end = start.saturating_add(length).saturating_sub(1);
-            request = request.header(header::RANGE, format!("bytes={start}-{end}"));
-        }
-        let request = request.body(Empty::new()).map_err(|_| FetchError::Url(url.to_owned()))?;
-        let failed = |e: &dyn std::error::Error| FetchError::Connection(chain(e));
-        let response = self.client.request(request).await.map_err(|e| failed(&e))?;
-        let headers_at = Instant::now();
-        let (parts, mut incoming) = response.into_parts();
-        let mut first = Bytes::new();
-        let mut rest: Vec<u8> = Vec::new();
-        while let Some(frame) = incoming.frame().await {
-            let Ok(data) = frame.map_err(|e| failed(&e))?.into_data() else {
-                continue;
-            };
-            // Most bodies come in one piece, which then isn't copied.
-            if first.is_empty() {
-                first = data;
-                continue;
+            format!("bytes={start}-{end}")
+        });
+        let Answer { status, headers, body, headers_at } = match &self.way {
+            Way::H1(pool) => {
+                let mut lines = format!("accept-encoding: gzip\r\norigin: {ORIGIN}\r\n");
+                if let Some(range) = range {
+                    lines.extend(["range: ", &range, "\r\n"]);
+                }
+                pool.get(&uri, &lines).await?
             }
-            if rest.is_empty() {
-                rest.extend_from_slice(&first);
-            }
-            rest.extend_from_slice(&data);
-            if rest.len() > BODY_BYTES_MAX {
-                return Err(FetchError::Body("longer than 128 MiB"));
-            }
-        }
+            Way::H2(client) => over_h2(client, uri, range).await?,
+        };
         let at = Instant::now();
-        let body = if rest.is_empty() { first } else { Bytes::from(rest) };
         let wire_bytes = body.len() as u64;
-        let gzip = parts.headers.get(header::CONTENT_ENCODING).is_some_and(|v| v == "gzip");
-        let body = if gzip { gunzip(&body)? } else { body };
+        let gzip = headers.get(header::CONTENT_ENCODING).is_some_and(|v| v == "gzip");
+        let body = if gzip { self.unpacked.gunzip(body)? } else { body };
         Ok(Fetched {
-            status: parts.status,
-            headers: parts.headers,
+            status,
+            headers,
             body,
             wire_bytes,
             waited: headers_at - began,
@@ -185,6 +206,26 @@ impl Http {
             at,
         })
     }
+}
+
+async fn over_h2(
+    client: &Client<ConnectorService, Empty<Bytes>>,
+    uri: Uri,
+    range: Option<String>,
+) -> Result<Answer, FetchError> {
+    let mut request =
+        Request::get(uri).header(header::ACCEPT_ENCODING, "gzip").header(header::ORIGIN, ORIGIN);
+    if let Some(range) = range {
+        request = request.header(header::RANGE, range);
+    }
+    let failed = |e: &dyn std::error::Error| FetchError::Connection(chain(e));
+    let request = request.body(Empty::new()).map_err(|e| failed(&e))?;
+    let response = client.request(request).await.map_err(|e| failed(&e))?;
+    let headers_at = Instant::now();
+    let (parts, incoming) = response.into_parts();
+    let body = Limited::new(incoming, BODY_BYTES_MAX).collect().await;
+    let body = body.map_err(|e| failed(&*e))?.to_bytes();
+    Ok(Answer { status: parts.status, headers: parts.headers, body, headers_at })
 }
 
 async fn connect(uri: &Uri, tls: &Arc<ClientConfig>) -> std::io::Result<TokioIo<Stream>> {

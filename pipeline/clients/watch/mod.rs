@@ -13,6 +13,7 @@
 //! done here: decoding.
 
 mod follower;
+mod h1;
 mod histogram;
 pub mod http;
 mod playhead;
@@ -166,7 +167,8 @@ pub async fn watch(options: WatchOptions, stop: Stop) -> Result<WatchReport, Wat
     let alpn: &[&[u8]] = if options.http2 { &[b"h2"] } else { &[b"http/1.1"] };
     let tls = options.trust.client_config(alpn)?;
     let mut sum = Sum::default();
-    let scout = Http::with_tls(Arc::clone(&tls), options.http2);
+    let unpacked = Arc::default();
+    let scout = Http::with_tls(Arc::clone(&tls), options.http2, Arc::clone(&unpacked));
     let targets = Arc::new(find_targets(&scout, &options, &mut sum).await?);
     let viewers = options.viewers.max(1);
     let options = Arc::new(options);
@@ -174,7 +176,7 @@ pub async fn watch(options: WatchOptions, stop: Stop) -> Result<WatchReport, Wat
     let mut tasks = JoinSet::new();
     for viewer in 0..viewers {
         let delay = options.spread.mul_f64(viewer as f64 / viewers as f64);
-        let http = Http::with_tls(Arc::clone(&tls), options.http2);
+        let http = Http::with_tls(Arc::clone(&tls), options.http2, Arc::clone(&unpacked));
         for target in targets.iter() {
             let follower = Follower::new(
                 target.clone(),

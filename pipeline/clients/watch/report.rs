@@ -73,7 +73,10 @@ pub struct WatchReport {
     /// (EXT-X-PROGRAM-DATE-TIME) to its last byte. Means something only if
     /// both clocks agree.
     pub part_latency: Percentiles,
-    /// The same for segments that were fetched whole.
+    /// From when the first of the viewers had a part that all were waiting for
+    /// to when each had it: what it takes to serve a crowd.
+    pub part_spread: Percentiles,
+    /// As `part_latency`, for segments that were fetched whole.
     pub segment_latency: Percentiles,
     /// How long blocking playlist requests were held.
     pub reload_wait: Percentiles,
@@ -119,6 +122,7 @@ impl fmt::Display for WatchReport {
         let megabit = self.bytes as f64 * 8e-6 / self.seconds.max(0.001);
         writeln!(f, "received         {:.1} MB ({megabit:.1} Mbit/s)", self.bytes as f64 / 1e6)?;
         writeln!(f, "part latency     {}", self.part_latency)?;
+        writeln!(f, "part spread      {}", self.part_spread)?;
         writeln!(f, "segment latency  {}", self.segment_latency)?;
         writeln!(f, "reload wait      {}", self.reload_wait)?;
         writeln!(f, "stalls           {} ({} ms)", self.stalls, self.stalled_ms)?;
@@ -151,6 +155,7 @@ pub(super) struct Tally {
     pub(super) segments: u64,
     pub(super) bytes: u64,
     pub(super) part_latency: Histogram,
+    pub(super) part_spread: Histogram,
     pub(super) segment_latency: Histogram,
     pub(super) reload_wait: Histogram,
     pub(super) stalls: u64,
@@ -168,6 +173,7 @@ pub(super) struct Tally {
 pub(super) struct Sum {
     report: WatchReport,
     part_latency: Histogram,
+    part_spread: Histogram,
     segment_latency: Histogram,
     reload_wait: Histogram,
 }
@@ -196,6 +202,7 @@ impl Sum {
             }
         }
         self.part_latency.merge(&tally.part_latency);
+        self.part_spread.merge(&tally.part_spread);
         self.segment_latency.merge(&tally.segment_latency);
         self.reload_wait.merge(&tally.reload_wait);
     }
@@ -214,6 +221,7 @@ impl Sum {
         self.report.viewers = viewers;
         self.report.seconds = seconds;
         self.report.part_latency = (&self.part_latency).into();
+        self.report.part_spread = (&self.part_spread).into();
         self.report.segment_latency = (&self.segment_latency).into();
         self.report.reload_wait = (&self.reload_wait).into();
         self.report

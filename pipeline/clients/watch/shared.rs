@@ -4,8 +4,9 @@
 //! read it a thousand times; that is the one place where they aren't as
 //! independent as real ones.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -16,6 +17,8 @@ use crate::rules::{self, Violation};
 
 /// Texts remembered for each playlist: whole and delta forms of the newest few.
 const TEXTS_KEPT: usize = 4;
+/// Newest parts whose first arrival is remembered.
+const FIRSTS_KEPT: usize = 256;
 
 type Parsed = Result<Arc<MediaPlaylist>, ParseError>;
 
@@ -31,6 +34,10 @@ struct Text {
 pub(super) struct Shared {
     texts: HashMap<String, Mutex<Vec<Text>>>,
     newest: Mutex<HashMap<String, Arc<MediaPlaylist>>>,
+    // By discontinuity sequence number: whose clock was seen first, and what it shows.
+    clocks: Mutex<HashMap<u64, (String, i64)>>,
+    // When the first viewer had a part, by its URL.
+    firsts: Mutex<VecDeque<(String, Instant)>>,
     /// The playlists that are followed and play, I-frames left out.
     pub(super) urls: Vec<String>,
 }
@@ -40,6 +47,8 @@ impl Shared {
         Self {
             texts: targets.iter().map(|t| (t.url.clone(), Mutex::default())).collect(),
             newest: Mutex::default(),
+            clocks: Mutex::default(),
+            firsts: Mutex::default(),
             urls: targets.iter().filter(|t| !t.i_frames).map(|t| t.url.clone()).collect(),
         }
     }
@@ -81,6 +90,29 @@ impl Shared {
             text.whole = Some(Arc::clone(&whole));
         }
         Ok(whole)
+    }
+
+    /// How long after the first viewer this one had the part at `url`.
+    pub(super) fn after_first(&self, url: &str, at: Instant) -> Duration {
+        let mut firsts = self.firsts.lock();
+        // Newest last: nearly always found at once.
+        if let Some((_, first)) = firsts.iter_mut().rev().find(|(known, _)| known == url) {
+            *first = at.min(*first);
+            return at - *first;
+        }
+        if firsts.len() >= FIRSTS_KEPT {
+            firsts.pop_front();
+        }
+        firsts.push_back((url.to_owned(), at));
+        Duration::ZERO
+    }
+
+    /// Judges a rendition's map from media time to date against the one that
+    /// was seen first in its discontinuity sequence.
+    pub(super) fn clock(&self, url: &str, sequence: u64, offset_us: i64) -> Option<Violation> {
+        let mut clocks = self.clocks.lock();
+        let first = clocks.entry(sequence).or_insert_with(|| (url.to_owned(), offset_us));
+        rules::across::clocks((&first.0, first.1), (url, offset_us))
     }
 
     /// Remembers the newest playlist at `url`, for [`Self::across`].

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Follower;
-use crate::playlist::{ByteRange, MediaPlaylist, Part};
+use crate::playlist::{ByteRange, MediaPlaylist, Part, SegmentHead};
 use crate::rules::http::Resource;
 use crate::rules::{self, Requested, Violation, cmaf};
 use crate::watch::http::{Fetched, resolve};
@@ -54,6 +54,16 @@ impl Follower {
                 detail: format!("{} took {:?}", part.uri, fetched.transfer),
             });
         }
+    }
+
+    /// Judges the date of a segment whose first sample is known now.
+    pub(super) fn check_date(&mut self, head: &SegmentHead) {
+        let (Some(date_us), Some(media_us)) = (head.pdt_us, self.track.segment_us()) else {
+            return;
+        };
+        let (url, sequence) = (&self.target.url, head.discontinuity_sequence);
+        let found = self.shared.clock(url, sequence, date_us - media_us);
+        self.tally.violations.extend(found);
     }
 
     pub(super) fn check_response(&mut self, resource: Resource, fetched: &Fetched) {
