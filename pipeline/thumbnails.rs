@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 /// How old a picture may be.
 const FRESH: Duration = Duration::from_secs(8);
 
-/// Width in pixels.
+/// Width in pixels at most.
 const WIDTH: u32 = 640;
 
 type Slot = Arc<tokio::sync::Mutex<Option<(Instant, Option<Bytes>)>>>;

@@ -34,7 +34,8 @@ pub enum ThumbnailError {
     TimedOut,
 }
 
-/// Makes a JPEG, `width` pixels wide (16..=3840, made even), from one keyframe
+/// Makes a JPEG, `width` pixels wide (16..=3840, made even; at most as wide as
+/// the source), from one keyframe
 /// in the form that [`records::Codec`] says. Blocks, 3 s at most: call it where
 /// blocking is allowed.
 ///
@@ -49,8 +50,8 @@ pub fn thumbnail(
     let Kind::Video { width: source_width, height: source_height, .. } = init.kind else {
         return Err(TranscodeError::Source { reason: "is sound, not pictures" }.into());
     };
-    let width = (width & !1).clamp(16, 3840);
     let (source_width, source_height) = (u32::from(source_width).max(1), u32::from(source_height));
+    let width = (width.min(source_width) & !1).clamp(16, 3840);
     let height = ((width * source_height / source_width) & !1).clamp(16, 4320);
     let appsrc = AppSrc::builder().caps(&caps(init)?).format(gst::Format::Time).build();
     let appsink = AppSink::builder().sync(false).build();
