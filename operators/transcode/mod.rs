@@ -49,6 +49,7 @@ mod shed;
 mod tee;
 mod thumbnail;
 mod timeline;
+mod turn;
 
 #[cfg(test)]
 mod tests;

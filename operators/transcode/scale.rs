@@ -18,17 +18,16 @@
 
 use std::sync::{Arc, OnceLock};
 
-use fast_image_resize::images::{
-    TypedCroppedImage, TypedCroppedImageMut, TypedImage, TypedImageRef,
-};
+use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8;
-use fast_image_resize::{FilterType, ImageView, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_video::{VideoFormat, VideoFrameExt, VideoFrameRef, VideoInfo, VideoInterlaceMode};
 use parking_lot::Mutex;
 
 use super::ladder::Target;
+use super::turn::turn;
 
 /// Luma and two of chroma.
 const PLANES: u32 = 3;
@@ -54,8 +53,10 @@ struct Level {
 #[derive(Default)]
 struct Bench {
     resizer: Resizer,
-    /// One plane in the target's height and the source's width.
+    /// One plane in the target's height and the source's width, then in the target's size.
     rows: Vec<u8>,
+    /// The same on their side.
+    columns: Vec<u8>,
 }
 
 impl Levels {
@@ -130,8 +131,12 @@ impl Drop for Level {
 }
 
 /// One plane of one picture. Its rows are longer than it is wide: the rest is
-/// the decoder's, and must not bleed in. Heights come first: along rows it is
-/// several times dearer, and so there are fewer of them.
+/// the decoder's, and must not bleed in.
+///
+/// Heights come first, so that there are fewer rows to narrow. To the resizer
+/// rows are six times as dear as columns, and still more than twice with the
+/// turning counted: so the plane lies on its side meanwhile. Not one pixel
+/// differs by it.
 fn scale_plane(
     bench: &mut Bench,
     plane: u32,
@@ -140,26 +145,40 @@ fn scale_plane(
 ) -> Option<()> {
     // In these formats a component has a plane of its own.
     let size = |info: &VideoInfo| (info.comp_width(plane as u8), info.comp_height(plane as u8));
-    let (width, height) = size(from.info());
+    let (from_width, from_height) = size(from.info());
     let stride = u32::try_from(*from.plane_stride().get(plane as usize)?).ok()?;
-    let rows = from.plane_data(plane).ok()?;
-    let source = TypedImageRef::<U8>::from_buffer(stride, height, rows).ok()?;
-    let source = TypedCroppedImage::new(source, 0, 0, width, height).ok()?;
-
+    let source = from.plane_data(plane).ok()?;
+    let source = TypedImageRef::<U8>::from_buffer(stride, from_height, source).ok()?;
+    let source = TypedCroppedImage::new(source, 0, 0, from_width, from_height).ok()?;
     let (width, height) = size(to.info());
-    let stride = u32::try_from(*to.plane_stride().get(plane as usize)?).ok()?;
-    let rows = to.plane_data_mut(plane).ok()?;
-    let target = TypedImage::<U8>::from_buffer(stride, height, rows).ok()?;
-    let mut target = TypedCroppedImageMut::new(target, 0, 0, width, height).ok()?;
 
-    let filter = ResizeAlg::Convolution(FilterType::CatmullRom);
-    let options = ResizeOptions::new().resize_alg(filter);
-    let Bench { resizer, rows } = bench;
-    rows.resize(source.width() as usize * height as usize, 0);
-    let mut between =
-        TypedImage::<U8>::from_buffer(source.width(), height, rows.as_mut_slice()).ok()?;
-    resizer.resize_typed(&source, &mut between, &options).ok()?;
-    resizer.resize_typed(&between, &mut target, &options).ok()
+    let Bench { resizer, rows, columns } = bench;
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom));
+    let low = at_least(rows, from_width, height);
+    let mut target = TypedImage::<U8>::from_buffer(from_width, height, low).ok()?;
+    resizer.resize_typed(&source, &mut target, &options).ok()?;
+
+    let low = at_least(rows, from_width, height);
+    let on_side = at_least(columns, from_width, height);
+    turn(low, from_width as usize, on_side, height as usize);
+    let source = TypedImageRef::<U8>::from_buffer(height, from_width, on_side).ok()?;
+    let mut target =
+        TypedImage::<U8>::from_buffer(height, width, at_least(rows, width, height)).ok()?;
+    resizer.resize_typed(&source, &mut target, &options).ok()?;
+
+    let stride = usize::try_from(*to.plane_stride().get(plane as usize)?).ok()?;
+    let target = to.plane_data_mut(plane).ok()?;
+    turn(at_least(rows, width, height), height as usize, target, stride);
+    Some(())
+}
+
+/// Room for a plane, which is never given back: sizes alternate.
+fn at_least(scratch: &mut Vec<u8>, width: u32, height: u32) -> &mut [u8] {
+    let bytes = width as usize * height as usize;
+    if scratch.len() < bytes {
+        scratch.resize(bytes, 0);
+    }
+    &mut scratch[..bytes]
 }
 
 /// One decoded picture in all sizes.
@@ -279,6 +298,31 @@ mod tests {
             assert_eq!(sample.buffer().unwrap().pts(), source.pts());
             let flat = [(0, 200, 200), (1, 90, 90), (2, 30, 30)];
             assert_eq!(values(&made, &info), flat);
+        }
+    }
+
+    #[test]
+    fn lying_on_its_side_changes_no_pixel() {
+        let caps = caps("I420");
+        let target =
+            Target { rendition: Rendition::Rung(64), width: 86, height: 64, bitrate_kbps: 100 };
+        let levels = Arc::new(Levels::new(&caps, &[(0, target)]).unwrap());
+        let bytes: Vec<u8> = (0..levels.source.size() as u32).map(|i| (i * i / 97) as u8).collect();
+        let source = gst::Buffer::from_slice(bytes.clone());
+        let made = Pyramid::new(&levels, source).picture(0).unwrap().make().unwrap();
+        let info = &levels.levels[0].info;
+        let made = VideoFrameRef::from_buffer_ref_readable(&made, info).unwrap();
+
+        let options =
+            ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom));
+        let luma = TypedImageRef::<U8>::from_buffer(128, 96, &bytes[..128 * 96]).unwrap();
+        let (mut low, mut scaled) = (TypedImage::new(128, 64), TypedImage::new(86, 64));
+        let mut resizer = Resizer::new();
+        resizer.resize_typed(&luma, &mut low, &options).unwrap();
+        resizer.resize_typed(&low, &mut scaled, &options).unwrap();
+        let rows = made.plane_data(0).unwrap().chunks(made.plane_stride()[0] as usize);
+        for (made, direct) in rows.zip(scaled.pixels().chunks(86)) {
+            assert!(made[..86].iter().eq(direct.iter().map(|pixel| &pixel.0)));
         }
     }
 
