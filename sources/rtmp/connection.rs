@@ -7,7 +7,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -48,6 +48,9 @@ pub(super) struct Connection<'a, G: Gate, S> {
     // Replies not written yet; emptied after every read.
     out: BytesMut,
     publication: Option<Publication<G>>,
+    // Kept from read to read: to begin and end waiting for it costs more than
+    // reading a small packet.
+    interruption: Interruption,
     last_byte: Instant,
     // Counts while nothing is published.
     publish_by: Instant,
@@ -71,6 +74,7 @@ impl<'a, G: Gate, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, G, S> {
             session: Session::new(config.amf, config.ack_window_bytes),
             out: BytesMut::new(),
             publication: None,
+            interruption: interruption(None, shared.stopping.clone()),
             last_byte: Instant::now(),
             publish_by: Instant::now() + config.publish_timeout,
         }
@@ -95,8 +99,8 @@ impl<'a, G: Gate, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, G, S> {
             buffer.reserve(READ_BYTES);
             let read = tokio::select! {
                 biased;
-                order = interruption(&mut self.publication, &mut self.stopping) => {
-                    self.obey(&order?)?;
+                interrupted = &mut self.interruption => {
+                    self.interrupted(interrupted)?;
                     self.flush().await?;
                     continue;
                 }
@@ -145,6 +149,7 @@ impl<'a, G: Gate, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, G, S> {
                 Action::Leave => {
                     self.publish_by = Instant::now() + self.shared.config.publish_timeout;
                     if let Some(publication) = self.publication.take() {
+                        self.interruption = interruption(None, self.stopping.clone());
                         publication.end(Departure::Clean);
                     }
                 }
@@ -170,9 +175,7 @@ impl<'a, G: Gate, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, G, S> {
             tokio::select! {
                 biased;
                 pushed = &mut pushed => return pushed.map_err(|_| End::StreamClosed),
-                order = interruption(&mut self.publication, &mut self.stopping) => {
-                    self.obey(&order?)?;
-                }
+                interrupted = &mut self.interruption => self.interrupted(interrupted)?,
             }
         }
     }
@@ -190,6 +193,8 @@ impl<'a, G: Gate, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, G, S> {
             Ok(admission) => {
                 let who = (self.peer, app.as_str(), self.session.client());
                 let (gate, meters) = (Arc::clone(gate), Arc::clone(meters));
+                let orders = Some(admission.orders.clone());
+                self.interruption = interruption(orders, self.stopping.clone());
                 self.publication = Some(Publication::begin(admission, gate, meters, who));
                 self.session.admitted(&mut actions);
                 Ok(())
@@ -202,6 +207,12 @@ impl<'a, G: Gate, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, G, S> {
         };
         self.say(actions);
         outcome
+    }
+
+    /// Obeys, and waits for what comes next.
+    fn interrupted(&mut self, (order, orders): Interrupted) -> Result<(), End> {
+        self.interruption = interruption(orders, self.stopping.clone());
+        self.obey(&order?)
     }
 
     /// Tells the peer what the gate wants.
@@ -278,25 +289,32 @@ impl<'a, G: Gate, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, G, S> {
     }
 }
 
+/// What interrupts, and where the next order comes from.
+type Interrupted = (Result<Order, End>, Option<watch::Receiver<Order>>);
+type Interruption = Pin<Box<dyn Future<Output = Interrupted> + Send>>;
+
 /// Waits for what may interrupt reading and pushing: the gate's next order, or
-/// the server's end. Cancel-safe.
-async fn interruption<G: Gate>(
-    publication: &mut Option<Publication<G>>,
-    stopping: &mut watch::Receiver<bool>,
-) -> Result<Order, End> {
-    let order = async {
-        if let Some(Publication { admission, .. }) = publication
-            && admission.orders.changed().await.is_ok()
-        {
-            return admission.orders.borrow_and_update().clone();
-        }
-        // Nobody publishes, or the gate has nothing more to say.
-        std::future::pending().await
-    };
-    tokio::select! {
-        order = order => Ok(order),
-        () = stopped(stopping) => Err(End::ShuttingDown),
-    }
+/// the server's end.
+fn interruption(
+    mut orders: Option<watch::Receiver<Order>>,
+    mut stopping: watch::Receiver<bool>,
+) -> Interruption {
+    Box::pin(async move {
+        let order = async {
+            if let Some(orders) = &mut orders
+                && orders.changed().await.is_ok()
+            {
+                return orders.borrow_and_update().clone();
+            }
+            // Nobody publishes, or the gate has nothing more to say.
+            std::future::pending().await
+        };
+        let order = tokio::select! {
+            order = order => Ok(order),
+            () = stopped(&mut stopping) => Err(End::ShuttingDown),
+        };
+        (order, orders)
+    })
 }
 
 async fn stopped(stopping: &mut watch::Receiver<bool>) {

@@ -18,6 +18,7 @@
 pub mod amf;
 pub mod chunk;
 pub mod handshake;
+mod lanes;
 pub mod session;
 
 mod config;

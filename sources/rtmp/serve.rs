@@ -25,6 +25,7 @@ use super::connection::{Connection, Shared};
 use super::end::End;
 use super::gate::Gate;
 use super::handshake::{self, HandshakeError};
+use super::lanes::Lanes;
 use super::meters::{Held, RtmpMeters};
 
 /// The certificate in force; a new value applies to the connections that follow.
@@ -44,6 +45,13 @@ pub async fn serve<G: Gate>(
     let (stop, stopping) = watch::channel(false);
     let linger = config.linger_timeout;
     let shared = Arc::new(Shared { gate, config, meters, stopping });
+    let lanes = match Lanes::start() {
+        Ok(lanes) => lanes,
+        Err(error) => {
+            error!(%error, "no thread to read publishers with");
+            return;
+        }
+    };
     let mut tasks = JoinSet::new();
     let mut shutdown = pin!(shutdown);
     loop {
@@ -55,7 +63,11 @@ pub async fn serve<G: Gate>(
                 Ok((socket, peer)) if tasks.len() < shared.config.connections_max => {
                     let (shared, tls) = (Arc::clone(&shared), tls.clone());
                     let span = debug_span!("rtmp", %peer);
-                    tasks.spawn(connection(socket, peer, tls, shared).instrument(span));
+                    let serve =
+                        move |socket| connection(socket, peer, tls, shared).instrument(span);
+                    if let Err(error) = lanes.spawn(&mut tasks, socket, serve) {
+                        warn!(%peer, %error, "connection lost");
+                    }
                 }
                 Ok((_, peer)) => warn!(%peer, "connection refused: too many are open"),
                 // Mostly file descriptors used up: the next may fit.

@@ -111,11 +111,15 @@ class Millstream:
 
 
 class Lab(contextlib.ExitStack):
-    """Starts things and ends them all."""
+    """Starts things and ends them all. `root`: where their files lie."""
+
+    def __init__(self, root=None):
+        super().__init__()
+        self.root = root
 
     def __enter__(self):
         super().__enter__()
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="millstream-bench-"))
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="millstream-bench-", dir=self.root))
         self.callback(shutil.rmtree, self.folder, ignore_errors=True)
         return self
 

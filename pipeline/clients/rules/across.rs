@@ -60,9 +60,9 @@ pub fn renditions(playlists: &[(&str, &MediaPlaylist)]) -> Vec<Violation> {
     found.0
 }
 
-/// How far renditions' maps from media time to date may differ: dates are
-/// written in milliseconds.
-const CLOCK_TOLERANCE_US: i64 = 2_000;
+/// How far renditions' maps from media time to date may differ: by a frame,
+/// since where a publisher left a gap the date is that of the decode time.
+const CLOCK_TOLERANCE_US: i64 = 50_000;
 
 /// Judges two renditions' maps from media time to date within one discontinuity
 /// sequence number: each is the date of a segment less its media time, in
