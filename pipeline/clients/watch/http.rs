@@ -78,7 +78,7 @@ pub struct Http {
 #[derive(Clone)]
 enum Way {
     H1(Arc<Pool>),
-    H2(Client<ConnectorService, Empty<Bytes>>),
+    H2(Box<Client<ConnectorService, Empty<Bytes>>>),
 }
 
 /// Compressed bodies kept with what they hold.
@@ -153,7 +153,7 @@ impl Http {
             .pool_timer(TokioTimer::new())
             .http2_only(true)
             .build(connector);
-        Self { way: Way::H2(client), unpacked }
+        Self { way: Way::H2(Box::new(client)), unpacked }
     }
 
     /// Fetches `url`, `range` (first byte, length) of it if given.

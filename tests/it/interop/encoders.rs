@@ -98,7 +98,7 @@ fn gstreamer(sink: &[&str], copy: &Path) -> Program {
 async fn gstreamer_publishes(sink: &str, more: &str) {
     let server = server(&[]).await;
     let stream = server.create(sink).await;
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a folder");
     let copy = folder.path().join("sent.flv");
     let location = format!("location={}{more}", stream.ingest);
     broadcast(&server, gstreamer(&[sink, &location], &copy), &stream).await;
@@ -125,7 +125,7 @@ async fn publishers_are_told_why_they_are_refused() {
     let server = server(&[]).await;
     let stream = server.create("taken").await;
     let wrong = format!("{}/no-such-key", server.rtmp);
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a folder");
     let first = publish(FFMPEG, H264, AAC, 20, &stream.ingest);
     server.state(&stream, "STREAM_ACTIVE").await;
     for (url, theirs, ours) in [
