@@ -61,22 +61,11 @@ impl Queue {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// All that comes within `gather` of the first, after `patience` at the
-    /// latest. None: closed and empty.
-    pub(super) fn take(
-        &self,
-        patience: Duration,
-        gather: Duration,
-    ) -> Option<VecDeque<(Job, usize)>> {
+    /// All that waits, after `patience` at the latest. None: closed and empty.
+    pub(super) fn take(&self, patience: Duration) -> Option<VecDeque<(Job, usize)>> {
         let mut state = self.state.lock();
         if state.jobs.is_empty() && !state.closed {
             self.filled.wait_for(&mut state, patience);
-        }
-        if !state.jobs.is_empty() && !state.closed {
-            // Not waiting for `filled`: each job would wake us.
-            drop(state);
-            std::thread::sleep(gather);
-            state = self.state.lock();
         }
         let jobs = std::mem::take(&mut state.jobs);
         (!jobs.is_empty() || !state.closed).then_some(jobs)

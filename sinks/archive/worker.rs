@@ -18,11 +18,6 @@ use crate::hls::{Object, Shape};
 /// announcement is tried again.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long finished segments gather before they are written and announced.
-/// An announcement costs a sync of the log, however many it is for, and nobody
-/// waits for it: viewers have the segment from memory.
-const GATHER: Duration = Duration::from_millis(50);
-
 /// Announcements that may wait for a log that fails; the oldest go beyond
 /// that, as lost as if their files were.
 const UNANNOUNCED_MAX: usize = 16_384;
@@ -45,7 +40,7 @@ impl<A: Announce> Worker<A> {
 
     /// Until the queue is closed and empty.
     pub(super) fn run(mut self) {
-        while let Some(jobs) = self.queue.take(PATIENCE, GATHER) {
+        while let Some(jobs) = self.queue.take(PATIENCE) {
             for (job, bytes) in jobs {
                 self.work(job);
                 self.queue.done(bytes);

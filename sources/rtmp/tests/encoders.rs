@@ -140,7 +140,12 @@ async fn ffmpeg_publishes_over_tls() {
     for _ in 0..2 {
         let output = ffmpeg(&url, &[]).output().await.unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        assert!(server.packets().len() > 300);
+        let mut taken = 0;
+        let all = |server: &Server| {
+            taken += server.packets().len();
+            taken > 300
+        };
+        server.until("its packets", all).await;
         certificates.send(certificate()).unwrap();
     }
     // Plain RTMP on the TLS port.

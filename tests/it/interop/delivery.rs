@@ -176,7 +176,7 @@ async fn the_thumbnail_is_a_jpeg_of_what_is_on() {
         &url,
     ]);
     let (found, errors) = output(&mut probe).await;
-    assert_eq!((found.trim(), &*errors), ("mjpeg,640,360", ""));
+    assert_eq!((found.trim(), &*errors), ("mjpeg,320,180", ""));
     let listed = server.get("/api/streams").await.json();
     let shown = listed["streams"][0]["thumbnail_url"].as_str().expect("a link");
     assert!(shown.ends_with(&path), "{shown}");
