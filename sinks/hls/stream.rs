@@ -221,7 +221,7 @@ impl State {
         match known {
             Some(known) => {
                 context.metrics.filled_gaps_total.fetch_add(known.len() as u64, Ordering::Relaxed);
-                known.into_iter().for_each(|meta| track.push_bare(meta));
+                known.into_iter().for_each(|meta| track.push_gap(meta));
                 track.trim(&context.config, &*context.cold);
             }
             None => track.restart(),
@@ -242,7 +242,7 @@ impl State {
             track.close_open();
             if track.next_msn() == Some(meta.msn) {
                 context.metrics.filled_gaps_total.fetch_add(1, Ordering::Relaxed);
-                track.push_bare(as_gap(meta));
+                track.push_gap(as_gap(meta));
                 track.trim(&context.config, &*context.cold);
                 track.fresh = true;
             }

@@ -249,6 +249,19 @@ impl Track {
         self.push(meta, Vec::new(), Vec::new());
     }
 
+    /// Appends a gap in place of a sibling's segment. It begins where this
+    /// track ended, which may be a frame beside where the sibling's began:
+    /// viewers may have been told so before a crash.
+    pub(super) fn push_gap(&mut self, mut meta: SegmentMeta) {
+        let last = self.segments.back().map(|last| last.meta);
+        if let Some(last) = last.filter(|last| last.run == meta.run && last.end_us < meta.end_us) {
+            let shift_us = last.end_us - meta.start_us;
+            meta.wall_us = meta.wall_us.saturating_add_signed(shift_us);
+            meta.start_us = last.end_us;
+        }
+        self.push_bare(meta);
+    }
+
     /// Forgets all segments: the next doesn't follow them and nothing is known of those between.
     pub(super) fn restart(&mut self) {
         self.segments.clear();

@@ -89,7 +89,7 @@ async fn ffmpeg_may_put_the_key_elsewhere() {
     ] {
         let output = ffmpeg(&url, &[&["-t", "0.2"], options].concat()).output().await.unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        assert!(!server.packets().is_empty());
+        server.until("its packets", |s| !s.packets().is_empty()).await;
     }
     server.stop().await;
 }
