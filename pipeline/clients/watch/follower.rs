@@ -4,6 +4,7 @@
 //! playlist, the place up to which media was fetched, one hinted request ahead
 //! and, when checking, the parts of the segment under way.
 
+mod directives;
 mod judge;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use bytes::BytesMut;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
+use self::directives::{blocks, with_directives};
 use super::http::{FetchError, Fetched, Http, resolve};
 use super::playhead::Playhead;
 use super::report::Tally;
@@ -478,28 +480,4 @@ impl Follower {
         let task = tokio::spawn(async move { http.get(&asked, None, timeout).await });
         self.hinted = Some(Hinted { url, task });
     }
-}
-
-/// Whether the next reload may be held by the server.
-fn blocks(playlist: &MediaPlaylist) -> bool {
-    !playlist.end_list && playlist.server_control.as_ref().is_some_and(|c| c.can_block_reload)
-}
-
-/// Adds delivery directives in the order that caches want (bis 6.2.5: sorted by name).
-fn with_directives(url: &str, requested: Requested) -> String {
-    let mut directives = Vec::new();
-    if let Some(msn) = requested.msn {
-        directives.push(format!("_HLS_msn={msn}"));
-    }
-    if let Some(part) = requested.part {
-        directives.push(format!("_HLS_part={part}"));
-    }
-    if requested.skip {
-        directives.push("_HLS_skip=YES".into());
-    }
-    if directives.is_empty() {
-        return url.to_owned();
-    }
-    let joiner = if url.contains('?') { '&' } else { '?' };
-    format!("{url}{joiner}{}", directives.join("&"))
 }
