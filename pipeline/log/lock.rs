@@ -13,8 +13,7 @@ use crate::Error;
 /// The right to use a data directory, until dropped.
 #[derive(Debug)]
 pub struct DataLock {
-    // Closing it releases the lock.
-    _file: File,
+    file: File,
 }
 
 impl DataLock {
@@ -51,7 +50,15 @@ impl DataLock {
             .and_then(|()| file.seek(SeekFrom::Start(0)))
             .and_then(|_| writeln!(file, "{}", std::process::id()))
             .map_err(fail("write the lock file", &path))?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+}
+
+impl Drop for DataLock {
+    fn drop(&mut self) {
+        // Closing alone would leave it to a child process that was forked this
+        // moment and has yet to close what it inherited.
+        let _ = self.file.unlock();
     }
 }
 
