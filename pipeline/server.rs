@@ -23,7 +23,7 @@ use records::{Health, Media, MediaBody, StreamId, StreamState};
 use runtime::{Clock, EdgeReceiver, Engine, Intake, edge, wall_us};
 use sinks::archive::{Announcement, Archive};
 use sinks::hls::{Origin, RestoredStream};
-use sources::rtmp::RtmpMeters;
+use sources::rtmp::{self, Lanes, RtmpMeters};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -67,6 +67,9 @@ pub enum StartError {
         /// Why not.
         source: std::io::Error,
     },
+    /// Publishers can't be read.
+    #[error("no thread to read publishers with: {0}")]
+    Lanes(std::io::Error),
     /// A setting is refused by the part that it is for.
     #[error("the configuration cannot work: {0}")]
     Config(String),
@@ -198,6 +201,7 @@ impl Server {
         let (stop_http, stopping_http) = watch::channel(false);
         let mut rtmp_tasks = JoinSet::new();
         let rtmp_config = Arc::new(settings::rtmp(config));
+        let lanes = Lanes::start().map(Arc::new).map_err(StartError::Lanes)?;
         let rtmps_address = rtmps.as_ref().map(|(listener, _)| local(listener));
         let https_address = https.as_ref().map(|(listener, _)| local(listener));
         let plain = Some((rtmp_listener, None));
@@ -208,8 +212,9 @@ impl Server {
                 let _ = stopping.wait_for(|stop| *stop).await;
             };
             let (gate, config) = (Arc::clone(&registry), Arc::clone(&rtmp_config));
-            let meters = Arc::clone(&meters);
-            rtmp_tasks.spawn(sources::rtmp::serve(listener, tls, gate, config, meters, stopped));
+            let (lanes, meters) = (Arc::clone(&lanes), Arc::clone(&meters));
+            let serve = rtmp::serve(listener, tls, lanes, gate, config, meters, stopped);
+            rtmp_tasks.spawn(serve);
         }
         let mut http_tasks = JoinSet::new();
         let router = http::router(app.clone());

@@ -166,7 +166,7 @@ impl Demuxer {
         };
         let at = running.start;
         self.running = Some(running);
-        self.emit_at(out, arrival_us, FrameBody::Run(run));
+        self.emit_at(out, arrival_us, FrameBody::Run(Box::new(run)));
         self.cut(at, arrival_us, out);
     }
 

@@ -203,7 +203,7 @@ impl Feed {
     fn runs(&self) -> Vec<&Run> {
         self.frames()
             .filter_map(|frame| match &frame.body {
-                FrameBody::Run(run) => Some(run),
+                FrameBody::Run(run) => Some(&**run),
                 _ => None,
             })
             .collect()

@@ -12,6 +12,7 @@
 //! ```
 
 use bytes::{BufMut, Bytes, BytesMut};
+use records::Pieces;
 
 use super::boxes::{boxed, full};
 
@@ -30,6 +31,10 @@ const TRUN_SIZE: u32 = 0x200;
 const TRUN_FLAGS: u32 = 0x400;
 const TRUN_OFFSET: u32 = 0x800;
 
+/// A sample shorter than this is copied behind what is before it: to carry a
+/// piece of its own costs more.
+const SHARED_MIN: usize = 4 << 10;
+
 /// A sample as it is written.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
@@ -46,7 +51,7 @@ pub(super) struct Entry {
 /// Bytes from the chunk's start to the end of its first sample.
 pub(super) struct Encoded {
     /// The whole chunk.
-    pub bytes: Bytes,
+    pub bytes: Pieces,
     /// Length of the chunk's start up to and including its first sample.
     pub first_end: u32,
 }
@@ -105,15 +110,16 @@ fn flags(sync: bool) -> u32 {
 
 /// Writes one chunk: `sequence` for mfhd, `decode_time` for tfdt. No samples give no bytes.
 ///
-/// One allocation of the exact size and one copy of each payload.
+/// Large payloads are shared; one allocation holds all the rest.
 pub(super) fn encode(sequence: u32, decode_time: u64, samples: &[Entry]) -> Encoded {
     let Some(first) = samples.first() else {
-        return Encoded { bytes: Bytes::new(), first_end: 0 };
+        return Encoded { bytes: Pieces::default(), first_end: 0 };
     };
     let columns = Columns::of(samples);
     let payload: usize = samples.iter().map(|s| s.data.len()).sum();
     let head = columns.moof_bytes(samples.len()) + 8;
-    let mut out = BytesMut::with_capacity(head + payload);
+    let copied = samples.iter().map(|s| s.data.len()).filter(|len| *len < SHARED_MIN);
+    let mut out = BytesMut::with_capacity(head + copied.sum::<usize>());
     boxed(&mut out, b"moof", |out| {
         full(out, b"mfhd", 0, 0, |out| out.put_u32(sequence));
         boxed(out, b"traf", |out| {
@@ -149,10 +155,21 @@ pub(super) fn encode(sequence: u32, decode_time: u64, samples: &[Entry]) -> Enco
     debug_assert_eq!(out.len() + 8, head, "the moof's size was foreseen");
     out.put_u32((payload + 8) as u32);
     out.put_slice(b"mdat");
+    let mut pieces = Vec::with_capacity(samples.len() + 1);
     for sample in samples {
-        out.put_slice(&sample.data);
+        if sample.data.len() < SHARED_MIN {
+            out.put_slice(&sample.data);
+            continue;
+        }
+        if !out.is_empty() {
+            pieces.push(out.split().freeze());
+        }
+        pieces.push(sample.data.clone());
     }
-    Encoded { bytes: out.freeze(), first_end: (head + first.data.len()) as u32 }
+    if !out.is_empty() {
+        pieces.push(out.freeze());
+    }
+    Encoded { bytes: pieces.into(), first_end: (head + first.data.len()) as u32 }
 }
 
 #[cfg(test)]
@@ -167,7 +184,8 @@ mod tests {
 
     fn decode(samples: &[Entry]) -> (Moof, Mdat, Encoded) {
         let encoded = encode(7, 1 << 40, samples);
-        let mut rest: &[u8] = &encoded.bytes;
+        let bytes = encoded.bytes.to_bytes();
+        let mut rest: &[u8] = &bytes;
         let moof = Moof::decode(&mut rest).unwrap();
         let mdat = Mdat::decode(&mut rest).unwrap();
         assert!(rest.is_empty());
@@ -189,7 +207,7 @@ mod tests {
         assert_eq!(trun.samples.iter().map(|e| e.size).collect::<Vec<_>>(), [Some(3), Some(1)]);
         assert_eq!(mdat.data, b"keyp");
         let offset = trun.data_offset.unwrap() as usize;
-        assert_eq!(&encoded.bytes[offset..offset + 3], b"key");
+        assert_eq!(&encoded.bytes.to_bytes()[offset..offset + 3], b"key");
         assert_eq!(encoded.first_end as usize, offset + 3);
     }
 

@@ -20,10 +20,9 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use records::{
-    Cut, Media, MediaBody, MediaTime, Part, Rendition, Sample, Segment, StreamId, TrackInit,
-    TrackStart,
+    Cut, Media, MediaBody, MediaTime, Part, Pieces, Rendition, Sample, Segment, StreamId,
+    TrackInit, TrackStart,
 };
 
 use super::packer::{Chunk, Packer};
@@ -67,7 +66,7 @@ struct Open {
     shed: bool,
     start: i64,
     end: i64,
-    chunks: Vec<Bytes>,
+    chunks: Vec<Pieces>,
 }
 
 /// One rendition of a stream.

@@ -114,7 +114,7 @@ impl Segmenter {
             | FrameBody::RungDrained { rendition, .. } => self.push_encoded(rendition, frame, out),
             FrameBody::Run(run) => {
                 if self.mark(frame.arrival_us) {
-                    self.begin(run, frame.arrival_us);
+                    self.begin(*run, frame.arrival_us);
                     self.work(out);
                 }
             }

@@ -26,7 +26,7 @@
 //!   costs a player a request and a playlist (bis 6.2.6).
 
 use bytes::Bytes;
-use records::{Sample, TrackInit};
+use records::{Pieces, Sample, TrackInit};
 
 use super::chunk::{self, Entry};
 
@@ -54,7 +54,7 @@ pub(super) struct Chunk {
     /// When its first frame was read.
     pub arrival_us: u64,
     /// moof + mdat.
-    pub bytes: Bytes,
+    pub bytes: Pieces,
 }
 
 /// The last sample, whose duration the next one tells.

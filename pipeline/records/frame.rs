@@ -32,8 +32,9 @@ pub struct Frame {
 /// The payload of a [`Frame`].
 #[derive(Clone, Debug)]
 pub enum FrameBody {
-    /// Direct path: a run of uninterrupted time begins.
-    Run(Run),
+    /// Direct path: a run of uninterrupted time begins. Boxed, since every
+    /// frame is as large as the largest and is moved from operator to operator.
+    Run(Box<Run>),
     /// Direct path: a segment begins here, in every rendition.
     Cut(Cut),
     /// Either path: one access unit.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::{FaultSite, MediaTime, Rendition, StreamId, TrackInit};
+use crate::{FaultSite, MediaTime, Pieces, Rendition, StreamId, TrackInit};
 
 /// A finished piece of one rendition, on its way to viewers and to disk.
 ///
@@ -75,7 +75,7 @@ pub struct Part {
     /// When the first frame in it was read, in microseconds since 1970.
     pub arrival_us: u64,
     /// The chunk; empty for a gap part.
-    pub bytes: Bytes,
+    pub bytes: Pieces,
 }
 
 /// A whole segment (bis 4.4.4.1). Its bytes are its parts' bytes one after the other.
@@ -98,7 +98,7 @@ pub struct Segment {
     /// Nothing can be fetched for it: EXT-X-GAP.
     pub gap: bool,
     /// The parts' bytes, shared with them.
-    pub chunks: Vec<Bytes>,
+    pub chunks: Vec<Pieces>,
 }
 
 impl Media {

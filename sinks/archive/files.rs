@@ -38,20 +38,23 @@ pub(super) enum Put {
 }
 
 /// Writes a file that appears whole or not at all, unless it is there.
-pub(super) fn put_if_absent(path: &Path, chunks: &[Bytes]) -> io::Result<Put> {
+pub(super) fn put_if_absent<'a>(
+    path: &Path,
+    pieces: impl IntoIterator<Item = &'a Bytes>,
+) -> io::Result<Put> {
     if let Ok(found) = fs::metadata(path) {
         return Ok(Put::Kept(found.len()));
     }
     // One thread writes a stream: the name is still free when the file gets it.
     let part = path.with_extension("part");
-    write(&part, chunks).and_then(|()| fs::rename(&part, path)).inspect_err(|_| {
+    write(&part, pieces).and_then(|()| fs::rename(&part, path)).inspect_err(|_| {
         // Half a file helps nobody; if even this fails, the next try overwrites it.
         let _ = fs::remove_file(&part);
     })?;
     Ok(Put::Written)
 }
 
-fn write(path: &Path, chunks: &[Bytes]) -> io::Result<()> {
+fn write<'a>(path: &Path, pieces: impl IntoIterator<Item = &'a Bytes>) -> io::Result<()> {
     let mut file = match File::create(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
             fs::create_dir_all(path.parent().unwrap_or(path))?;
@@ -59,7 +62,7 @@ fn write(path: &Path, chunks: &[Bytes]) -> io::Result<()> {
         }
         file => file?,
     };
-    let mut slices: Vec<_> = chunks.iter().map(|chunk| IoSlice::new(chunk)).collect();
+    let mut slices: Vec<_> = pieces.into_iter().map(|piece| IoSlice::new(piece)).collect();
     let mut rest = &mut slices[..];
     IoSlice::advance_slices(&mut rest, 0);
     while !rest.is_empty() {

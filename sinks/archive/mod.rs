@@ -40,7 +40,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use records::{Media, MediaBody, Rendition, StreamId};
+use records::{Media, MediaBody, Pieces, Rendition, StreamId};
 
 use crate::hls::{Object, RestoredStream};
 use queue::{Job, Queue};
@@ -203,7 +203,7 @@ impl Archive {
                 let iframe = self.iframes.lock().get(&(stream, segment.rendition)).copied();
                 let iframe_bytes =
                     iframe.filter(|(msn, _)| *msn == segment.msn).map(|(_, bytes)| bytes);
-                let mut bytes = segment.chunks.iter().map(bytes::Bytes::len).sum();
+                let mut bytes = segment.chunks.iter().map(Pieces::len).sum();
                 let over = self.over_budget(stream, bytes);
                 let lost = over > 0;
                 if lost {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use records::{Rendition, Segment, StreamId, TrackStart};
+use records::{Pieces, Rendition, Segment, StreamId, TrackStart};
 
 use super::files::{self, Put};
 use super::queue::{Job, Queue};
@@ -123,7 +123,7 @@ impl<A: Announce> Worker<A> {
         if !segment.gap && !lost {
             let path =
                 files::path(&self.shared.config.root, Object::Segment { stream, rendition, msn });
-            match files::put_if_absent(&path, &segment.chunks) {
+            match files::put_if_absent(&path, segment.chunks.iter().flat_map(Pieces::iter)) {
                 Ok(Put::Written) => {
                     metrics.segments_total.fetch_add(1, Ordering::Relaxed);
                     metrics.bytes_total.fetch_add(record.bytes, Ordering::Relaxed);

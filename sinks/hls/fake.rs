@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use records::{
-    Codec, Kind, Media, MediaBody, MediaTime, Part, Rendition, Segment, StreamId, TrackInit,
-    TrackStart,
+    Codec, Kind, Media, MediaBody, MediaTime, Part, Pieces, Rendition, Segment, StreamId,
+    TrackInit, TrackStart,
 };
 
 pub(crate) const TIMESCALE: u32 = 90_000;
@@ -19,7 +19,7 @@ pub(crate) struct Fake {
     pub(crate) part_ticks: i64,
     renditions: Vec<Rendition>,
     // Chunks of the open segment, by rendition.
-    open: Vec<Vec<Bytes>>,
+    open: Vec<Vec<Pieces>>,
     open_start: i64,
     open_parts: u32,
 }
@@ -176,7 +176,7 @@ impl Fake {
 }
 
 /// A moof of 12 bytes and an mdat whose first sample ends at the returned offset.
-fn chunk(rendition: Rendition, msn: u64, index: u32) -> (Bytes, u32) {
+fn chunk(rendition: Rendition, msn: u64, index: u32) -> (Pieces, u32) {
     let sample = format!("key {rendition} {msn}.{index}");
     let rest = "x".repeat(200 + index as usize * 7);
     let mut chunk = Vec::new();
@@ -186,6 +186,5 @@ fn chunk(rendition: Rendition, msn: u64, index: u32) -> (Bytes, u32) {
     chunk.extend(b"mdat");
     chunk.extend(sample.as_bytes());
     let end = chunk.len() as u32;
-    chunk.extend(rest.as_bytes());
-    (chunk.into(), end)
+    (vec![chunk.into(), rest.into()].into(), end)
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::{HeaderMap, Method, Response};
-use records::Rendition;
+use records::{Pieces, Rendition};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
@@ -279,10 +279,11 @@ async fn segment(
     let found = {
         let mut state = stream.state.lock();
         let track = state.track(rendition).ok_or(Refusal::not_found(NO_RENDITION))?;
-        match track.segment(msn) {
+        match track.segment_mut(msn) {
             Some(seg) if seg.meta.gap => return Err(Refusal::not_found("the segment is a gap")),
+            // Joined by the first who asks, for all who come after.
             Some(seg) if !seg.chunks.is_empty() => Found::Hot(HlsBody::Chunks {
-                chunks: seg.chunks.iter().cloned().collect(),
+                chunks: seg.chunks.iter_mut().map(Pieces::join).collect(),
                 file: None,
             }),
             Some(_) => Found::Cold(object, None),
@@ -336,27 +337,28 @@ async fn part(
 /// None: not there (yet). Some(None): it was, or was never more than a tag.
 fn find_part(
     stream: records::StreamId,
-    track: &Track,
+    track: &mut Track,
     msn: u64,
     index: u32,
 ) -> Option<Option<Found>> {
     let index = index as usize;
-    if let Some(open) = track.open.as_ref().filter(|open| open.msn == msn) {
-        let bytes = open.chunks.get(index)?.clone();
+    if let Some(open) = track.open.as_mut().filter(|open| open.msn == msn) {
+        let bytes = open.chunks.get_mut(index)?.join();
         return Some((!bytes.is_empty()).then(|| Found::Hot(bytes.into())));
     }
-    let seg = track.segment(msn)?;
+    let rendition = track.rendition;
+    let seg = track.segment_mut(msn)?;
     let Some(part) = seg.parts.get(index) else {
         return if (index as u64) < u64::from(seg.part_count) { Some(None) } else { None };
     };
     if part.len == 0 {
         return Some(None);
     }
-    Some(Some(match seg.chunks.get(index) {
-        Some(bytes) => Found::Hot(bytes.clone().into()),
+    Some(Some(match seg.chunks.get_mut(index) {
+        Some(bytes) => Found::Hot(bytes.join().into()),
         None => {
             let first: u64 = seg.parts[..index].iter().map(|p| u64::from(p.len)).sum();
-            let object = Object::Segment { stream, rendition: track.rendition, msn };
+            let object = Object::Segment { stream, rendition, msn };
             Found::Cold(object, Some((first, first + u64::from(part.len) - 1)))
         }
     }))

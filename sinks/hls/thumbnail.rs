@@ -1,7 +1,7 @@
 //! The latest key picture of a stream, cut out of its part.
 
 use bytes::Bytes;
-use records::TrackInit;
+use records::{Pieces, TrackInit};
 
 use super::track::Track;
 
@@ -20,16 +20,16 @@ pub(super) fn latest_keyframe(track: &Track) -> Option<(TrackInit, Bytes)> {
 
 /// The first sample of a chunk that says where it ends. Every chunk holds one
 /// track, so its samples fill `mdat` in order.
-fn first_sample(chunk: &Bytes, end: u32) -> Option<Bytes> {
+fn first_sample(chunk: &Pieces, end: u32) -> Option<Bytes> {
     let end = end as usize;
     let mut offset = 0;
     loop {
-        let head = chunk.get(offset..offset + 8)?;
+        let head = chunk.slice(offset..offset + 8)?;
         let size = u32::from_be_bytes(head[..4].try_into().ok()?) as usize;
         if &head[4..] == b"mdat" {
             let header = if size == 1 { 16 } else { 8 };
             let start = offset + header;
-            return (start < end && end <= chunk.len()).then(|| chunk.slice(start..end));
+            return chunk.slice(start..end).filter(|sample| !sample.is_empty());
         }
         if size < 8 {
             return None;
@@ -49,10 +49,10 @@ mod tests {
         chunk.extend(b"moofxxxx");
         chunk.extend(13u32.to_be_bytes());
         chunk.extend(b"mdatkeyde");
-        let chunk = Bytes::from(chunk);
-        assert_eq!(first_sample(&chunk, 23).as_deref(), Some(&b"key"[..]));
-        assert_eq!(first_sample(&chunk, 99), None);
-        assert_eq!(first_sample(&chunk.slice(..10), 10), None);
-        assert_eq!(first_sample(&Bytes::from_static(&[0; 32]), 20), None);
+        let whole = |bytes: &[u8]| Pieces::from(Bytes::copy_from_slice(bytes));
+        assert_eq!(first_sample(&whole(&chunk), 23).as_deref(), Some(&b"key"[..]));
+        assert_eq!(first_sample(&whole(&chunk), 99), None);
+        assert_eq!(first_sample(&whole(&chunk[..10]), 10), None);
+        assert_eq!(first_sample(&whole(&[0; 32]), 20), None);
     }
 }

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use records::{Part, Rendition, Segment, StreamId, TrackInit, TrackStart};
+use records::{Part, Pieces, Rendition, Segment, StreamId, TrackInit, TrackStart};
 use tokio::sync::Notify;
 
 use super::text::Text;
@@ -40,7 +40,7 @@ pub(super) struct Seg {
     /// Dropped once no part of it can be asked for.
     pub(super) parts: Vec<PartMeta>,
     /// Its parts' bytes; empty once they left memory.
-    pub(super) chunks: Vec<Bytes>,
+    pub(super) chunks: Vec<Pieces>,
     /// Its lines, made when first rendered.
     pub(super) lines: OnceCell<super::playlist::Lines>,
 }
@@ -54,7 +54,7 @@ pub(super) struct Open {
     pub(super) wall_us: u64,
     pub(super) iframe_bytes: Option<u32>,
     pub(super) parts: Vec<PartMeta>,
-    pub(super) chunks: Vec<Bytes>,
+    pub(super) chunks: Vec<Pieces>,
 }
 
 /// The initialization section of one run.
@@ -270,7 +270,7 @@ impl Track {
         self.touch();
     }
 
-    fn push(&mut self, meta: SegmentMeta, parts: Vec<PartMeta>, chunks: Vec<Bytes>) {
+    fn push(&mut self, meta: SegmentMeta, parts: Vec<PartMeta>, chunks: Vec<Pieces>) {
         let discontinuities =
             self.segments.back().map_or(0, |last| meta.run.saturating_sub(last.meta.run));
         let (map, map_is_new) = self.map_for(meta.run);
@@ -418,8 +418,17 @@ impl Track {
     }
 
     pub(super) fn segment(&self, msn: u64) -> Option<&Seg> {
+        self.segments.get(self.position(msn)?)
+    }
+
+    pub(super) fn segment_mut(&mut self, msn: u64) -> Option<&mut Seg> {
+        let position = self.position(msn)?;
+        self.segments.get_mut(position)
+    }
+
+    fn position(&self, msn: u64) -> Option<usize> {
         let first = self.segments.front()?.meta.msn;
-        self.segments.get(usize::try_from(msn.checked_sub(first)?).ok()?)
+        usize::try_from(msn.checked_sub(first)?).ok()
     }
 
     pub(super) fn init(&self, run: u64) -> Option<&Init> {

@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::debug;
 
 use super::chunk::{ChunkReader, ChunkWriter};
-use super::config::{READ_BYTES, RtmpConfig};
+use super::config::RtmpConfig;
 use super::end::End;
 use super::gate::{Admission, Departure, Gate, Order, Refusal};
 use super::key::Address;
@@ -61,8 +61,6 @@ impl<'a, G: Gate, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, G, S> {
     pub(super) fn new(io: S, peer: SocketAddr, beyond: &[u8], shared: &'a Shared<G>) -> Self {
         let config = &shared.config;
         let mut reader = ChunkReader::new(config.chunk);
-        // A header may be left over from the last read.
-        reader.buffer().reserve(READ_BYTES + 64);
         reader.push(beyond);
         Self {
             io,
@@ -96,9 +94,11 @@ impl<'a, G: Gate, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, G, S> {
         self.messages(&mut actions).await?;
         loop {
             let buffer = self.reader.buffer();
-            buffer.reserve(READ_BYTES);
             let read = tokio::select! {
                 biased;
+                // First, since most often there is something: a peer that
+                // sends without end is interrupted by the task's budget.
+                read = self.io.read_buf(buffer) => read?,
                 interrupted = &mut self.interruption => {
                     self.interrupted(interrupted)?;
                     self.flush().await?;
@@ -110,7 +110,6 @@ impl<'a, G: Gate, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, G, S> {
                     watchdog.as_mut().reset(deadline);
                     continue;
                 }
-                read = self.io.read_buf(buffer) => read?,
             };
             if read == 0 {
                 return Err(End::Closed);

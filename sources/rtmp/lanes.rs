@@ -21,10 +21,10 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 /// How long a packet may lie in the kernel that others come along with it.
-const REST: Duration = Duration::from_millis(1);
+const REST: Duration = Duration::from_millis(2);
 
 /// Threads that read; see the module.
-pub(super) struct Lanes {
+pub struct Lanes {
     lanes: Vec<Lane>,
     next: AtomicUsize,
 }
@@ -38,7 +38,10 @@ struct Lane {
 impl Lanes {
     /// One lane for every two processors: the rest of a packet's way takes as
     /// much as its reading.
-    pub(super) fn start() -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// The system gives no more threads or reactors.
+    pub fn start() -> io::Result<Self> {
         let count = (available_parallelism().map_or(1, usize::from) / 2).max(1);
         let lanes = (0..count).map(Lane::start).collect::<io::Result<_>>()?;
         Ok(Self { lanes, next: AtomicUsize::new(0) })

@@ -37,5 +37,6 @@ mod tests;
 pub use config::RtmpConfig;
 pub use gate::{Admission, Departure, Gate, Order, Refusal};
 pub use key::{Address, StreamKeyText};
+pub use lanes::Lanes;
 pub use meters::{ByReason, RtmpMeters};
 pub use serve::{TlsConfig, serve};

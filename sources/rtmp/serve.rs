@@ -31,12 +31,13 @@ use super::meters::{Held, RtmpMeters};
 /// The certificate in force; a new value applies to the connections that follow.
 pub type TlsConfig = watch::Receiver<Arc<rustls::ServerConfig>>;
 
-/// Serves RTMP on `listener`, or RTMPS if there is a certificate, until
+/// Serves RTMP on `listener`, or RTMPS if there is a certificate, on `lanes` until
 /// `shutdown` is ready. Publishers are then told that the server goes away (so
 /// that encoders come back), and this returns once they are gone.
 pub async fn serve<G: Gate>(
     listener: TcpListener,
     tls: Option<TlsConfig>,
+    lanes: Arc<Lanes>,
     gate: Arc<G>,
     config: Arc<RtmpConfig>,
     meters: Arc<RtmpMeters>,
@@ -45,13 +46,6 @@ pub async fn serve<G: Gate>(
     let (stop, stopping) = watch::channel(false);
     let linger = config.linger_timeout;
     let shared = Arc::new(Shared { gate, config, meters, stopping });
-    let lanes = match Lanes::start() {
-        Ok(lanes) => lanes,
-        Err(error) => {
-            error!(%error, "no thread to read publishers with");
-            return;
-        }
-    };
     let mut tasks = JoinSet::new();
     let mut shutdown = pin!(shutdown);
     loop {

@@ -93,7 +93,7 @@ fn frames(clips: &[Clip]) -> Vec<FrameBody> {
     let video = find(true).unwrap();
     let pts = |s: &Sample| MediaTime::new(s.dts + i64::from(s.cts), video.init.timescale);
     let start = pts(&video.samples[0]);
-    let mut bodies = vec![FrameBody::Run(Run {
+    let mut bodies = vec![FrameBody::Run(Box::new(Run {
         number: 0,
         start,
         start_wall_us: 0,
@@ -101,7 +101,7 @@ fn frames(clips: &[Clip]) -> Vec<FrameBody> {
         audio: find(false).map(|clip| clip.init.clone()),
         passthrough: true,
         rungs: Arc::default(),
-    })];
+    }))];
     let mut all: Vec<(MediaTime, &Sample)> = clips
         .iter()
         .flat_map(|c| c.samples.iter().map(|s| (MediaTime::new(s.dts, c.init.timescale), s)))
@@ -144,7 +144,11 @@ fn survives(name: &str, clips: &[Clip]) -> BTreeMap<Rendition, Track> {
         let rendition = clip.samples[0].rendition;
         let track = &tracks[&rendition];
         let mut file = track.starts[0].header.to_vec();
-        track.segments.iter().flat_map(|s| &s.chunks).for_each(|chunk| file.extend(chunk));
+        track
+            .segments
+            .iter()
+            .flat_map(|s| &s.chunks)
+            .for_each(|chunk| file.extend(chunk.to_bytes()));
         let path = dir.join(format!("{rendition}.mp4"));
         std::fs::write(&path, file).unwrap();
         let listed = run_tool(

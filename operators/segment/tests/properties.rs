@@ -32,7 +32,7 @@ fn script() -> impl Strategy<Value = Script> {
             now += 1;
             let number = number as u64;
             at += PICTURE;
-            script.direct.push((now, FrameBody::Run(run(number, at, &[360]))));
+            script.direct.push((now, FrameBody::Run(Box::new(run(number, at, &[360])))));
             let rung = FrameBody::RungStart { rendition: RUNG, run: number, init: video() };
             script.encoded.push((now, rung));
             next_sound = next_sound.max((at * 8 / 15 + 1023) / 1024 * 1024);

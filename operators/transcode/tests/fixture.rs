@@ -209,7 +209,7 @@ impl Fixture {
             rungs: Arc::new([]),
         };
         self.runs += 1;
-        self.offer(FrameBody::Run(run.clone()));
+        self.offer(FrameBody::Run(Box::new(run.clone())));
         run
     }
 

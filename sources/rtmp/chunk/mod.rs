@@ -21,7 +21,7 @@ mod tests;
 
 use bytes::Bytes;
 
-pub use reader::ChunkReader;
+pub use reader::{ChunkReader, READ_BYTES};
 pub use writer::ChunkWriter;
 
 /// Chunk payload size before anybody sets another, in bytes (R 5.4.1).

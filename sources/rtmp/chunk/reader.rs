@@ -1,13 +1,27 @@
 //! Joins chunks to messages.
 //!
 //! Enters: bytes, however split. Leaves: messages, in the order in which they
-//! were completed. Held: at most one chunk header of unread bytes between
-//! calls, and the unfinished messages. Never done here: allocating what a
-//! header merely announces: a buffer grows as its bytes arrive.
+//! were completed. Held: [`READ_BYTES`] to read into, and the unfinished
+//! messages. Never done here: allocating more than that because a header merely
+//! announces it: a message grows as its bytes arrive.
+//!
+//! A message that comes in one chunk, as encoders with large chunks send them,
+//! stays where it was read: its payload is a slice of the read buffer.
 
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::{CHUNK_BYTES_DEFAULT, ChunkError, ChunkLimits, Message, TIMESTAMP_ESCAPE, kind};
+
+/// The buffer that a socket is read into, in bytes. Messages are slices of it,
+/// so it is set aside anew when it is full.
+pub const READ_BYTES: usize = 64 << 10;
+
+/// The least room to read into: below it the rest of the buffer is given up.
+const ROOM_MIN: usize = 8 << 10;
+
+/// A message shorter than this is copied, since it would keep a whole buffer
+/// alive that no budget counts.
+const SHARED_MIN: usize = 4 << 10;
 
 /// Bytes set aside for a message on its header's word alone.
 const FIRST_ALLOCATION: usize = 16 << 10;
@@ -32,6 +46,8 @@ struct ChunkStream {
 struct OpenChunk {
     stream: usize,
     missing: usize,
+    // It is a message of its own: its bytes wait in the buffer.
+    whole: bool,
 }
 
 /// Joins chunks to messages; see the module.
@@ -75,9 +91,15 @@ impl ChunkReader {
     }
 
     /// Where to read from a socket into, to spare the copy of [`Self::push`].
-    /// Call [`Self::next`] until it gives nothing before reading on: then at
-    /// most one header's bytes are left in it.
+    /// Call [`Self::next`] until it gives nothing before reading on: then
+    /// there is room for what is missing.
     pub fn buffer(&mut self) -> &mut BytesMut {
+        let held = self.buffer.len();
+        let open = self.open.as_ref().filter(|open| open.whole);
+        let wanted = open.map_or(0, |open| open.missing.saturating_sub(held)).max(ROOM_MIN);
+        if self.buffer.capacity() - held < wanted {
+            self.buffer.reserve(READ_BYTES.saturating_sub(held).max(ROOM_MIN));
+        }
         &mut self.buffer
     }
 
@@ -95,10 +117,10 @@ impl ChunkReader {
             if self.open.is_none() && !self.read_header()? {
                 return Ok(None);
             }
-            if !self.read_payload() {
+            let Some(payload) = self.read_payload() else {
                 return Ok(None);
-            }
-            if let Some(message) = self.finish()? {
+            };
+            if let Some(message) = self.finish(payload)? {
                 return Ok(Some(message));
             }
         }
@@ -176,12 +198,19 @@ impl ChunkReader {
                 if header.format == 0 { time } else { stream.timestamp.wrapping_add(time) };
             stream.delta = time;
             stream.extended = extended;
-            self.unfinished_bytes += begin(stream, &self.limits, self.unfinished_bytes)?;
+            check(stream.length, &self.limits, self.unfinished_bytes)?;
+            self.unfinished_bytes += stream.length;
         }
-        let stream = &self.streams[index];
-        let read = stream.partial.as_ref().map_or(0, Vec::len);
-        let missing = self.chunk_bytes.min(stream.length - read);
-        self.open = Some(OpenChunk { stream: index, missing });
+        let whole =
+            stream.partial.is_none() && stream.length <= self.chunk_bytes.min(READ_BYTES - 64);
+        let missing = if whole {
+            stream.length
+        } else {
+            let first = stream.length.min(FIRST_ALLOCATION);
+            let partial = stream.partial.get_or_insert_with(|| Vec::with_capacity(first));
+            self.chunk_bytes.min(stream.length - partial.len())
+        };
+        self.open = Some(OpenChunk { stream: index, missing, whole });
         self.buffer.advance(end);
         Ok(true)
     }
@@ -204,11 +233,21 @@ impl ChunkReader {
         Ok(self.streams.len() - 1)
     }
 
-    /// Moves what there is of the open chunk into its message; true once the chunk is whole.
-    fn read_payload(&mut self) -> bool {
-        let Some(open) = &mut self.open else {
-            return false;
-        };
+    /// Takes what there is of the open chunk. Some once all of it is there: the
+    /// payload of the message that it ends, or none if that goes on.
+    fn read_payload(&mut self) -> Option<Option<Bytes>> {
+        let open = self.open.as_mut()?;
+        if open.whole {
+            if self.buffer.len() < open.missing {
+                return None;
+            }
+            let payload = self.buffer.split_to(open.missing);
+            return Some(Some(if payload.len() < SHARED_MIN {
+                Bytes::copy_from_slice(&payload)
+            } else {
+                payload.freeze()
+            }));
+        }
         let stream = &mut self.streams[open.stream];
         if let Some(partial) = &mut stream.partial {
             let ready = open.missing.min(self.buffer.len());
@@ -223,26 +262,24 @@ impl ChunkReader {
             self.buffer.advance(ready);
             open.missing -= ready;
         }
-        open.missing == 0
+        let ended = |partial: &mut Vec<u8>| partial.len() == stream.length;
+        (open.missing == 0).then(|| stream.partial.take_if(ended).map(Bytes::from))
     }
 
-    /// Closes the open chunk. Gives its message if that is whole now and not
+    /// Closes the open chunk. Gives the message that it ends, if any and not
     /// one that is obeyed here.
-    fn finish(&mut self) -> Result<Option<Message>, ChunkError> {
-        let Some(open) = self.open.take() else {
+    fn finish(&mut self, payload: Option<Bytes>) -> Result<Option<Message>, ChunkError> {
+        let (Some(open), Some(payload)) = (self.open.take(), payload) else {
             return Ok(None);
         };
-        let stream = &mut self.streams[open.stream];
-        let Some(payload) = stream.partial.take_if(|p| p.len() == stream.length) else {
-            return Ok(None);
-        };
+        let stream = &self.streams[open.stream];
         self.unfinished_bytes -= stream.length;
         let message = Message {
             chunk_stream: stream.id,
             stream_id: stream.stream_id,
             type_id: stream.type_id,
             timestamp_ms: stream.timestamp,
-            payload: Bytes::from(payload),
+            payload,
         };
         match message.type_id {
             kind::SET_CHUNK_SIZE => {
@@ -268,21 +305,15 @@ impl ChunkReader {
     }
 }
 
-/// Sets aside a message's first bytes; gives its announced length.
-fn begin(
-    stream: &mut ChunkStream,
-    limits: &ChunkLimits,
-    unfinished_bytes: usize,
-) -> Result<usize, ChunkError> {
-    let length = stream.length;
+/// Whether a message of `length` bytes may begin.
+fn check(length: usize, limits: &ChunkLimits, unfinished_bytes: usize) -> Result<(), ChunkError> {
     if length > limits.message_bytes_max {
         return Err(ChunkError::MessageTooLong { length, max: limits.message_bytes_max });
     }
     if unfinished_bytes + length > limits.unfinished_bytes_max {
         return Err(ChunkError::TooMuchUnfinished { max: limits.unfinished_bytes_max });
     }
-    stream.partial = Some(Vec::with_capacity(length.min(FIRST_ALLOCATION)));
-    Ok(length)
+    Ok(())
 }
 
 /// Format, chunk stream and size of the header at the front (R 5.3.1.1), if

@@ -92,6 +92,7 @@ impl Server {
         let task = tokio::spawn(serve(
             listener,
             tls,
+            Arc::new(Lanes::start().unwrap()),
             Arc::clone(&gate),
             Arc::new(config),
             Arc::clone(&meters),
