@@ -4,12 +4,13 @@
 #   make test    formatting, lints, unit, integration and browser tests
 #   make bench   the README's figures, each beside its peer in the same run
 #   make soak    kills, rescales and faults for SOAK_MINUTES (default 10)
+#   make fuzz    libFuzzer on what strangers send, FUZZ_SECONDS (default 60) for each target
 #   make lint    formatting and lints only      make docs   the crates' documentation
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test bench soak lint fmt docs web packages packages-test packages-bench clean-data
+.PHONY: help run test bench soak fuzz lint fmt docs web packages packages-test packages-bench clean-data
 
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 BUILD_PACKAGES := build-essential pkg-config cmake clang nodejs npm \
@@ -18,6 +19,7 @@ BUILD_PACKAGES := build-essential pkg-config cmake clang nodejs npm \
 TEST_PACKAGES := ffmpeg chromium rtmpdump mediainfo gstreamer1.0-tools python3 python3-pip curl
 BENCH_PACKAGES := nginx libnginx-mod-rtmp wrk nghttp2-client
 SOAK_MINUTES ?= 10
+FUZZ_SECONDS ?= 60
 CLIP := tests/data/bigbuckbunny.mp4
 
 help:
@@ -91,6 +93,15 @@ soak: packages-test web
 
 fmt:
 	cargo fmt --all
+
+# Sanitizers are unstable options of the compiler; what is found anew stays in .cache.
+fuzz: packages
+	cargo fuzz --version >/dev/null 2>&1 || cargo install cargo-fuzz --locked
+	for target in chunk amf demux request; do \
+	  mkdir -p .cache/fuzz/$$target; \
+	  RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir tests/fuzz --target-dir target/fuzz $$target \
+	    .cache/fuzz/$$target tests/fuzz/corpus/$$target -- -max_total_time=$(FUZZ_SECONDS); \
+	done
 
 docs: packages
 	cargo doc --workspace --no-deps
