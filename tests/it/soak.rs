@@ -107,6 +107,8 @@ async fn soak() {
                 println!("{blows:4} {blow:?}");
             }
             Blow::Kill => {
+                // The viewer has to be in the middle of it.
+                tokio::time::sleep(Duration::from_secs(3)).await;
                 server.restart("KILL").await;
                 println!("{blows:4} {blow:?}");
             }

@@ -12,6 +12,7 @@
 mod clip;
 mod copy;
 mod flv;
+mod fragments;
 mod mp4;
 mod session;
 mod url;

@@ -1,4 +1,4 @@
-//! MP4 files: sample tables to FLV tag bodies.
+//! MP4 files: sample tables or fragments to FLV tag bodies.
 //!
 //! Enters: a file's bytes. Leaves: the first usable video and audio track.
 //! Supported edits: leading empty edits, then one edit into the media (what
@@ -9,14 +9,15 @@ use mp4_atom::{Atom, Codec, Decode, FourCC, Header, Moov, Stbl, StszSamples, Tra
 
 use super::clip::{ClipError, Metadata, RawSample, RawTrack, Track};
 use super::flv::{self, Wrap};
+use super::fragments;
 
 /// Where a sample is in the file and on the timeline.
-struct Sample {
-    offset: u64,
-    size: u32,
-    dts: i64,
-    cts: i64,
-    sync: bool,
+pub(super) struct Sample {
+    pub(super) offset: u64,
+    pub(super) size: u32,
+    pub(super) dts: i64,
+    pub(super) cts: i64,
+    pub(super) sync: bool,
 }
 
 /// Reads the tracks that RTMP can carry.
@@ -144,7 +145,11 @@ fn read_track(
 ) -> Result<RawTrack, ClipError> {
     let timescale = trak.mdia.mdhd.timescale.max(1);
     let shift = presentation_shift(moov, trak);
-    let (samples, duration) = samples(&trak.mdia.minf.stbl, track)?;
+    let (samples, duration) = if moov.mvex.is_some() {
+        fragments::samples(data, moov, trak.tkhd.track_id, track)?
+    } else {
+        samples(&trak.mdia.minf.stbl, track)?
+    };
     let ms = |ticks: i64| records::MediaTime::new(ticks, timescale).rescale(1000).ticks;
     let tags = samples.iter().map(|sample| {
         let start = usize::try_from(sample.offset).unwrap_or(usize::MAX);

@@ -59,6 +59,33 @@ fn loops_without_drift() {
     assert!((step - 21_333_333).abs() <= 1, "sound goes on after {step} ns");
 }
 
+#[tokio::test]
+async fn fragments_say_the_same_as_tables() {
+    let directory = tempfile::tempdir().unwrap();
+    let plain = b_frames(directory.path(), "plain.mp4").await;
+    let fragmented = directory.path().join("fragmented.mp4");
+    let (from, to) = (plain.to_str().unwrap(), fragmented.to_str().unwrap());
+    let flags = "+frag_keyframe+delay_moov+default_base_moof";
+    ffmpeg(&["-i", from, "-c", "copy", "-movflags", flags, to]).await;
+    let (plain, fragmented) = (Clip::open(plain).unwrap(), Clip::open(&fragmented).unwrap());
+    assert_eq!(fragmented.headers, plain.headers);
+    for track in [Track::Video, Track::Audio] {
+        let of = |clip: &Clip| {
+            let own = clip.tags.iter().filter(|tag| tag.track == track);
+            own.map(|tag| (tag.dts_ns, tag.keyframe, tag.body.clone())).collect::<Vec<_>>()
+        };
+        let (want, got) = (of(&plain), of(&fragmented));
+        assert_eq!(got.len(), want.len());
+        for (want, got) in want.iter().zip(&got) {
+            assert!(want.0.abs_diff(got.0) < 1_000_000, "{} ns instead of {}", got.0, want.0);
+            assert_eq!((want.1, &want.2), (got.1, &got.2));
+        }
+    }
+    let whole = std::fs::read(directory.path().join("fragmented.mp4")).unwrap();
+    let cut = Clip::parse(&whole[..whole.len() - 100]);
+    assert!(matches!(cut, Err(ClipError::Damaged(_))), "{cut:?}");
+}
+
 #[test]
 fn says_what_cannot_be_used() {
     assert!(matches!(Clip::open("/nonexistent"), Err(ClipError::Read { .. })));
