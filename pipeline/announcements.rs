@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use log::{Error, Log, Topic};
+use parking_lot::Mutex;
 use records::StreamId;
 use sinks::archive::Announcement;
 use uuid::Uuid;
@@ -43,4 +44,48 @@ pub async fn read(
         }
     }
     Ok(found)
+}
+
+/// Where live streams' announcements begin, so that the end of one doesn't
+/// read the whole topic again. Held: one number per live stream.
+#[derive(Default)]
+pub struct Ledger {
+    first: Mutex<HashMap<StreamId, u64>>,
+}
+
+impl Ledger {
+    /// An announcement of `stream` has this offset. The first one stands; 0
+    /// for a stream that was live before this process began.
+    pub fn note(&self, stream: StreamId, offset: u64) {
+        self.first.lock().entry(stream).or_insert(offset);
+    }
+
+    /// The stream is over, and its announcements were read.
+    pub fn forget(&self, stream: StreamId) {
+        self.first.lock().remove(&stream);
+    }
+
+    /// All announcements of one stream, oldest first.
+    ///
+    /// # Errors
+    /// The log can't be read.
+    pub async fn read(&self, log: &dyn Log, stream: StreamId) -> Result<Vec<Announcement>, Error> {
+        let partition = Topic::Segments.partition(stream.shard());
+        let mut from = self.first.lock().get(&stream).copied().unwrap_or(0);
+        let mut found = Vec::new();
+        loop {
+            let page = log.read(Topic::Segments, partition, from, PAGE).await?;
+            let Some(last) = page.last() else { return Ok(found) };
+            from = last.offset + 1;
+            let own = page.iter().filter(|record| *record.key == *stream.0.as_bytes());
+            for (value, offset) in own.filter_map(|r| Some((r.value.as_ref()?, r.offset))) {
+                match Announcement::decode(value) {
+                    Ok(announcement) => found.push(announcement),
+                    Err(error) => {
+                        tracing::warn!(%stream, offset, %error, "announcement skipped");
+                    }
+                }
+            }
+        }
+    }
 }

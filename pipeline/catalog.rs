@@ -297,7 +297,9 @@ impl Catalog {
     pub async fn set_state(&self, id: StreamId, state: StreamState) -> Result<(), CatalogError> {
         let now = runtime::wall_us();
         self.change(move |view| {
-            if view.get(id)?.state == state {
+            let present = view.get(id)?.state;
+            // What became of its recording says that it is complete, too.
+            if present == state || present.is_over() && state == StreamState::StreamComplete {
                 return Ok(Change::Put(Vec::new()));
             }
             let entry = alive(view, id)?;
@@ -308,6 +310,26 @@ impl Catalog {
                 ended_at_us: over.then_some(now),
                 ..entry.clone()
             }]))
+        })
+        .await
+    }
+
+    /// What became of the recording of a stream that is over: `state` is
+    /// [`StreamState::Archived`] or [`StreamState::Inactive`]. Setting the one
+    /// that it has does nothing.
+    ///
+    /// # Errors
+    /// [`CatalogError::Unknown`], [`CatalogError::NotOver`], [`CatalogError::Log`].
+    pub async fn settle(&self, id: StreamId, state: StreamState) -> Result<(), CatalogError> {
+        self.change(move |view| {
+            let entry = view.get(id)?;
+            if !entry.state.is_over() || !state.is_over() {
+                return Err(CatalogError::NotOver(id));
+            }
+            if entry.state == state {
+                return Ok(Change::Put(Vec::new()));
+            }
+            Ok(Change::Put(vec![StreamEntry { state, ..entry.clone() }]))
         })
         .await
     }
@@ -326,7 +348,7 @@ impl Catalog {
             }
             Ok(Change::Put(vec![StreamEntry {
                 key_hash: None,
-                state: StreamState::StreamComplete,
+                state: over(entry.state),
                 ended_at_us: entry.ended_at_us.or(Some(now)),
                 deleted: true,
                 ..entry.clone()
@@ -353,7 +375,7 @@ impl Catalog {
             if old.successor.is_some() {
                 return Ok(Change::Put(Vec::new()));
             }
-            if old.state != StreamState::StreamComplete {
+            if !old.state.is_over() {
                 return Err(CatalogError::NotOver(id));
             }
             let new = StreamEntry {
@@ -376,9 +398,7 @@ impl Catalog {
     /// [`CatalogError::NotOver`], [`CatalogError::Log`].
     pub async fn forget(&self, id: StreamId) -> Result<(), CatalogError> {
         self.change(move |view| match view.get(id) {
-            Ok(entry) if entry.state != StreamState::StreamComplete => {
-                Err(CatalogError::NotOver(id))
-            }
+            Ok(entry) if !entry.state.is_over() => Err(CatalogError::NotOver(id)),
             Ok(_) => Ok(Change::Forget(id)),
             Err(_) => Ok(Change::Put(Vec::new())),
         })
@@ -420,10 +440,15 @@ impl Catalog {
 
 fn alive(view: &View, id: StreamId) -> Result<&StreamEntry, CatalogError> {
     let entry = view.get(id)?;
-    match entry.state == StreamState::StreamComplete {
+    match entry.state.is_over() {
         true => Err(CatalogError::Over(id)),
         false => Ok(entry),
     }
+}
+
+/// A stream's state once it is over: what became of its recording stays.
+fn over(state: StreamState) -> StreamState {
+    if state.is_over() { state } else { StreamState::StreamComplete }
 }
 
 fn fresh(title: String, category: String) -> StreamEntry {
@@ -456,7 +481,12 @@ fn record(entry: &StreamEntry) -> Result<NewRecord, CatalogError> {
 }
 
 /// A field's text without blanks around it, if its length is right and it is printable.
-fn text(field: &'static str, text: &str, min: usize, max: usize) -> Result<String, CatalogError> {
+pub(crate) fn text(
+    field: &'static str,
+    text: &str,
+    min: usize,
+    max: usize,
+) -> Result<String, CatalogError> {
     let text = text.trim();
     let refuse = |reason| Err(CatalogError::Field { field, reason });
     let chars = text.chars().count();

@@ -21,3 +21,4 @@ pub mod settings;
 pub mod thumbnails;
 pub mod tls;
 pub mod urls;
+pub mod videos;

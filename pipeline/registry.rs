@@ -316,7 +316,7 @@ impl Registry {
         let entry = self.catalog.get(stream).ok_or(Refusal::BadKey)?;
         match entry.state {
             _ if entry.deleted => Err(Refusal::BadKey),
-            StreamState::StreamComplete => {
+            state if state.is_over() => {
                 let next = self.catalog.successor(stream).await.map_err(unavailable)?;
                 tracing::info!(%stream, successor = %next.stream_id, "next broadcast of a key");
                 Ok(next)

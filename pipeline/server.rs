@@ -22,13 +22,15 @@ use operators::transcode::Pool;
 use records::{Health, Media, MediaBody, StreamId, StreamState};
 use runtime::{Clock, EdgeReceiver, Engine, Intake, edge, wall_us};
 use sinks::archive::{Announcement, Archive};
-use sinks::hls::{Origin, RestoredStream};
+use sinks::hls::vod::Library;
+use sinks::hls::{Cold, Origin, RestoredStream};
 use sources::rtmp::{self, Lanes, RtmpMeters};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::catalog::{Catalog, StreamEntry};
+use crate::announcements::Ledger;
+use crate::catalog::Catalog;
 use crate::config::{Config, Secret};
 use crate::dataflow::{Edges, MediaPlane, Quarantine, Quarantined};
 use crate::events::EventCounts;
@@ -39,6 +41,7 @@ use crate::registry::{Registry, TICK};
 use crate::settings;
 use crate::thumbnails::Thumbnails;
 use crate::tls::Certificate;
+use crate::videos::{Recorder, RecorderCounts, Videos};
 
 /// How long streams may take to end when the server stops.
 const END_PATIENCE: Duration = Duration::from_secs(8);
@@ -82,6 +85,9 @@ pub enum StartError {
     /// The streams can't be read.
     #[error(transparent)]
     Catalog(#[from] crate::catalog::CatalogError),
+    /// The videos can't be read.
+    #[error(transparent)]
+    Videos(#[from] crate::videos::VideoError),
     /// Certificates can't be used.
     #[error(transparent)]
     Tls(#[from] crate::tls::TlsError),
@@ -130,11 +136,16 @@ impl Server {
         let catalog = Arc::new(Catalog::load(Arc::clone(&log)).await?);
         let admin_token = admin_token(config)?;
 
+        let videos = Videos::load(Arc::clone(&log)).await?;
+        let ledger = Arc::new(Ledger::default());
+        let (recordable, to_record) = mpsc::channel(1024);
         let archive = Arc::new(Archive::start(settings::archive(config), {
-            let log = Arc::clone(&log);
-            move || announcer(Arc::clone(&log))
+            let (log, ledger) = (Arc::clone(&log), Arc::clone(&ledger));
+            move || announcer(Arc::clone(&log), Arc::clone(&ledger), recordable.clone())
         })?);
-        let origin = Origin::new(settings::hls(config)?, Arc::new(archive.reader()));
+        let stored: Arc<dyn Cold> = Arc::new(archive.reader());
+        let library = Library::new(Arc::clone(&stored));
+        let origin = Origin::new(settings::hls(config)?, stored);
 
         let (hls, hls_out) = edge("hls", settings::edge_bytes(config));
         let (to_archive, archive_out) = edge("archive", settings::edge_bytes(config));
@@ -161,7 +172,18 @@ impl Server {
             config.stream.reconnect_window,
             config.hls.keep,
         ));
-        restore(&registry, &*log, &archive, config).await?;
+        let recorder = Arc::new(Recorder {
+            config: settings::recorder(config),
+            catalog: Arc::clone(&catalog),
+            videos: videos.clone(),
+            log: Arc::clone(&log),
+            ledger: Arc::clone(&ledger),
+            archive: Arc::clone(&archive),
+            library: library.clone(),
+            origin: origin.clone(),
+            counts: RecorderCounts::default(),
+        });
+        restore(&registry, &*log, &recorder, config).await?;
 
         let http_listener = listen("HTTP", config.http.listen).await?;
         let rtmp_listener = listen("RTMP", config.rtmp.listen).await?;
@@ -183,6 +205,9 @@ impl Server {
             thumbnails: Thumbnails::default(),
             rtmp: Arc::clone(&meters),
             archive: Arc::clone(&archive),
+            videos,
+            library,
+            recorder: Arc::clone(&recorder),
             encoders,
             transcode_events,
             urls: settings::urls(config, rtmp.port()),
@@ -196,6 +221,7 @@ impl Server {
         plane_tasks.spawn(watch_health(health_out, board));
         plane_tasks.spawn(watch_quarantine(quarantine_out, Arc::clone(&registry)));
         plane_tasks.spawn(tick(Arc::clone(&registry)));
+        plane_tasks.spawn(Arc::clone(&recorder).run(to_record));
 
         let (stop_rtmp, stopping_rtmp) = watch::channel(false);
         let (stop_http, stopping_http) = watch::channel(false);
@@ -261,6 +287,8 @@ impl Server {
         self.plane_tasks.shutdown().await;
         let archive = self.archive;
         let _ = tokio::task::spawn_blocking(move || archive.close()).await;
+        // What just ended is a video before we go.
+        self.app.recorder.sweep(true).await;
         drop(self.log);
         tracing::info!("stopped");
     }
@@ -281,10 +309,14 @@ fn admin_token(config: &Config) -> Result<Secret, KeyError> {
     }
 }
 
-/// Appends the archive's announcements to the log's topic `segments`.
+/// Appends the archive's announcements to the log's topic `segments`, and says
+/// which streams are complete there.
 fn announcer(
     log: Arc<dyn Log>,
+    ledger: Arc<Ledger>,
+    recordable: mpsc::Sender<StreamId>,
 ) -> impl Fn(&[(StreamId, Vec<u8>)]) -> Result<(), sinks::archive::AnnounceError> {
+    let end = Announcement::End.encode();
     move |values| {
         let records = values
             .iter()
@@ -294,9 +326,16 @@ fn announcer(
                 log::NewRecord::new(partition, key, value.clone())
             })
             .collect();
-        log::wait(log.append_many(log::Topic::Segments, records))
-            .map(drop)
-            .map_err(|error| sinks::archive::AnnounceError(Box::new(error)))
+        let offsets = log::wait(log.append_many(log::Topic::Segments, records))
+            .map_err(|error| sinks::archive::AnnounceError(Box::new(error)))?;
+        for ((stream, value), offset) in values.iter().zip(offsets) {
+            ledger.note(*stream, offset);
+            if *value == end {
+                // Without room the recorder's next sweep finds it.
+                let _ = recordable.try_send(*stream);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -305,20 +344,25 @@ fn announcer(
 async fn restore(
     registry: &Registry,
     log: &dyn Log,
-    archive: &Arc<Archive>,
+    recorder: &Recorder,
     config: &Config,
 ) -> Result<(), StartError> {
+    let Recorder { archive, ledger, videos, .. } = recorder;
     let catalog = registry.catalog();
     let live = catalog.live();
-    let is_over = |entry: &StreamEntry| entry.state == StreamState::StreamComplete;
     let mut finished: Vec<_> = catalog
-        .list(|entry| is_over(entry) && !entry.deleted)
+        .list(|entry| {
+            let is_closed = entry.deleted || entry.state == StreamState::Inactive;
+            entry.state.is_over() && !is_closed
+        })
         .into_iter()
         .filter_map(|entry| {
             let ago = wall_us().saturating_sub(entry.ended_at_us?);
             Some((Duration::from_micros(ago), entry.stream_id))
         })
         .filter(|(ago, _)| *ago < config.hls.keep)
+        // A video that was closed closes this way to it too.
+        .filter(|(_, id)| videos.of_stream(*id).is_none_or(|video| video.is_open()))
         .collect();
     finished.sort_by_key(|(ago, _)| std::cmp::Reverse(*ago));
     let wanted: HashSet<_> = live
@@ -330,6 +374,8 @@ async fn restore(
 
     for entry in live {
         let stream = entry.stream_id;
+        // Its announcements may be anywhere.
+        ledger.note(stream, 0);
         let restored = past(stream, pasts.remove(&stream), archive, config).await;
         let resume = restored.as_ref().map(|restored| operators::demux::Resume {
             next_msn: restored.resume.next_msn,

@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::dataflow::PlaneConfig;
 use crate::server::StartError;
 use crate::urls::Urls;
+use crate::videos::RecorderConfig;
 
 /// Health records that may wait: small, and lost to nobody but a graph.
 pub const HEALTH_EDGE_BYTES: usize = 4 << 20;
@@ -134,8 +135,18 @@ pub fn restored_window(config: &Config) -> Duration {
 /// Segment files.
 #[must_use]
 pub fn archive(config: &Config) -> ArchiveConfig {
-    let keep = config.hls.keep.max(restored_window(config) * 3);
-    ArchiveConfig::new(config.data_dir.join(MEDIA_FOLDER), Keep::For(keep))
+    let keep = match config.vod.enabled {
+        // Recordings need them; whoever deletes those deletes their segments.
+        true => Keep::Forever,
+        false => Keep::For(config.hls.keep.max(restored_window(config) * 3)),
+    };
+    ArchiveConfig::new(config.data_dir.join(MEDIA_FOLDER), keep)
+}
+
+/// Recordings.
+#[must_use]
+pub fn recorder(config: &Config) -> RecorderConfig {
+    RecorderConfig { enabled: config.vod.enabled, keep: config.vod.keep }
 }
 
 /// Publishers' connections.

@@ -1,18 +1,20 @@
 //! Pictures of what is on, made when somebody asks.
 //!
-//! Enters: requests, and keyframes from the viewers' window. Leaves: JPEGs.
+//! Enters: requests, and keyframes from the viewers' window or a recording's
+//! files. Leaves: JPEGs.
 //! Held: one per stream for [`FRESH`]; requests that come meanwhile share it,
 //! so a full front page costs one decode per stream and interval.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use operators::transcode::thumbnail;
 use parking_lot::Mutex;
-use records::StreamId;
+use records::{StreamId, TrackInit};
 use sinks::hls::Origin;
+use sinks::hls::vod::{Library, Wanted};
 use tokio::sync::Semaphore;
 
 /// How old a picture may be.
@@ -23,16 +25,23 @@ const WIDTH: u32 = 640;
 
 type Slot = Arc<tokio::sync::Mutex<Option<(Instant, Option<Bytes>)>>>;
 
+/// Pictures of videos that are kept; about 40 KiB each.
+const OF_VIDEOS_MAX: usize = 500;
+
+type OfVideos = VecDeque<(Wanted, Option<Bytes>)>;
+
 /// Makes and keeps thumbnails.
 pub struct Thumbnails {
     slots: Mutex<HashMap<StreamId, Slot>>,
+    // A video's picture never changes; the oldest goes when there are too many.
+    of_videos: Mutex<OfVideos>,
     // Decoding competes with encoding for the processor: one at a time.
     decoding: Semaphore,
 }
 
 impl Default for Thumbnails {
     fn default() -> Self {
-        Self { slots: Mutex::default(), decoding: Semaphore::new(1) }
+        Self { slots: Mutex::default(), of_videos: Mutex::default(), decoding: Semaphore::new(1) }
     }
 }
 
@@ -52,6 +61,35 @@ impl Thumbnails {
         picture
     }
 
+    /// The key picture at `share` (0 to 1) of a video; none if it has no pictures.
+    pub async fn of_video(&self, video: Wanted, share: f64, library: &Library) -> Option<Bytes> {
+        if let Some(known) = self.known(video) {
+            return known;
+        }
+        let _turn = self.decoding.acquire().await.ok()?;
+        // Somebody may have made it meanwhile.
+        if let Some(known) = self.known(video) {
+            return known;
+        }
+        let picture = match library.still(video, share).await {
+            Ok(Some((init, keyframe))) => make(video.stream, init, keyframe).await,
+            Ok(None) => None,
+            // Storage that fails now may work later.
+            Err(_) => return None,
+        };
+        let mut of_videos = self.of_videos.lock();
+        if of_videos.len() >= OF_VIDEOS_MAX {
+            of_videos.pop_front();
+        }
+        of_videos.push_back((video, picture.clone()));
+        picture
+    }
+
+    fn known(&self, video: Wanted) -> Option<Option<Bytes>> {
+        let of_videos = self.of_videos.lock();
+        of_videos.iter().find(|(of, _)| *of == video).map(|(_, picture)| picture.clone())
+    }
+
     /// The stream is over.
     pub fn forget(&self, stream: StreamId) {
         self.slots.lock().remove(&stream);
@@ -60,6 +98,10 @@ impl Thumbnails {
 
 async fn decode(stream: StreamId, origin: &Origin) -> Option<Bytes> {
     let (init, keyframe) = origin.latest_keyframe(stream)?;
+    make(stream, init, keyframe).await
+}
+
+async fn make(stream: StreamId, init: TrackInit, keyframe: Bytes) -> Option<Bytes> {
     let made = tokio::task::spawn_blocking(move || thumbnail(&init, &keyframe, WIDTH));
     match made.await.ok()? {
         Ok(picture) => Some(picture),

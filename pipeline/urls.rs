@@ -4,6 +4,8 @@ use http::uri::Authority;
 use http::{HeaderMap, Uri, header};
 use records::StreamId;
 
+use crate::videos::VideoId;
+
 /// Builds the addresses that the API hands out.
 #[derive(Clone, Debug)]
 pub struct Urls {
@@ -75,6 +77,24 @@ impl Base {
     #[must_use]
     pub fn watch(&self, stream: StreamId) -> String {
         format!("{}/watch/{stream}", self.http)
+    }
+
+    /// A video's multivariant playlist.
+    #[must_use]
+    pub fn video_playback(&self, video: VideoId) -> String {
+        format!("{}/vod/{video}/index.m3u8", self.http)
+    }
+
+    /// The page that plays a video.
+    #[must_use]
+    pub fn video(&self, video: VideoId) -> String {
+        format!("{}/videos/{video}", self.http)
+    }
+
+    /// What belongs to a video: `thumbnail.jpg`, `download`.
+    #[must_use]
+    pub fn of_video(&self, video: VideoId, what: &str) -> String {
+        format!("{}/api/videos/{video}/{what}", self.http)
     }
 
     /// A picture of what is on.

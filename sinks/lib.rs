@@ -3,7 +3,7 @@
 //! ```text
 //!                    ┌─► hls      parts and playlists, to viewers
 //! Media, by edges ───┤
-//!                    └─► archive  segment files, written once ──(Cold)──► hls
+//!                    └─► archive  segment files, written once ──(Cold)──► hls, hls::vod
 //! ```
 //!
 //! Both live in the I/O plane: nothing here runs inside an operator. The two

@@ -35,7 +35,7 @@ pub use self::example::example;
 pub use self::problem::{ConfigError, Origin, Problem};
 pub use self::read::{environment, variable};
 pub use self::sections::{
-    Config, Hls, Http, LogFormat, Logging, Pipeline, Rtmp, Secret, Stream, Tls, Transcode,
+    Config, Hls, Http, LogFormat, Logging, Pipeline, Rtmp, Secret, Stream, Tls, Transcode, Vod,
 };
 
 impl Config {
@@ -147,6 +147,10 @@ impl Config {
                 part_hold_back: get.number("hls.part_hold_back")?,
                 ladder_wait: get.duration("hls.ladder_wait")?,
                 keep: get.duration("hls.keep")?,
+            },
+            vod: Vod {
+                enabled: get.bool("vod.enabled")?,
+                keep: Some(get.duration("vod.keep")?).filter(|keep| !keep.is_zero()),
             },
             log: Logging {
                 level: get.text("log.level")?,

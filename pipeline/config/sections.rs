@@ -27,6 +27,8 @@ pub struct Config {
     pub transcode: Transcode,
     /// What viewers get.
     pub hls: Hls,
+    /// Recordings.
+    pub vod: Vod,
     /// What the server says.
     pub log: Logging,
     /// Whether panics may be injected.
@@ -164,8 +166,17 @@ pub struct Hls {
     pub part_hold_back: f64,
     /// Wait for the whole ladder.
     pub ladder_wait: Duration,
-    /// How long segments outlive their broadcast.
+    /// How long a broadcast can be watched once it is over.
     pub keep: Duration,
+}
+
+/// `[vod]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vod {
+    /// Whether broadcasts are recorded.
+    pub enabled: bool,
+    /// How long videos are kept; None: until somebody deletes them.
+    pub keep: Option<Duration>,
 }
 
 /// `[log]`

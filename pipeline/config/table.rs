@@ -31,6 +31,7 @@ pub const SECTIONS: &[(&str, &str)] = &[
     ("stream", "The life of a broadcast."),
     ("transcode", "Smaller pictures beside the published one."),
     ("hls", "What viewers get."),
+    ("vod", "Recordings of finished broadcasts."),
     ("log", "What the server says about itself, on standard error."),
     ("debug", "For tests only."),
 ];
@@ -161,7 +162,12 @@ pub const KEYS: &[Key] = &[
     key("hls.ladder_wait", Kind::Duration(s(0), s(60)), r#""5s""#,
         "How long the first viewers wait for every rung to begin, so that nobody gets half a ladder."),
     key("hls.keep", Kind::Duration(s(0), s(3650 * 86_400)), r#""1d""#,
-        "How long segments stay on disk after a broadcast is over. Then its playlists are gone too. A 3 Mbit/s stream takes 1.35 GB an hour, its ladder beside it."),
+        "How long a finished broadcast can still be watched at its own address. Where broadcasts are not recorded (vod.enabled = false), segments are deleted at this age too, also during a broadcast. A 3 Mbit/s stream takes 1.35 GB an hour, its ladder beside it."),
+
+    key("vod.enabled", Kind::Bool, "true",
+        "Whether every broadcast becomes a video when it ends. Its segments then stay on disk, whatever hls.keep says: mind the disk, or set vod.keep. false: nothing outlives hls.keep; videos that are there stay."),
+    key("vod.keep", Kind::Duration(s(0), s(36_500 * 86_400)), r#""0s""#,
+        "How long videos are kept after their broadcast; a clip counts from when it was made, and keeps what it plays. 0s: until somebody deletes them."),
 
     key("log.level", Kind::Text, r#""info""#,
         "error, warn, info, debug or trace, also by module: info,sources=debug. info says what changed (streams, publishers, generations), warn what someone should look at, debug what a developer needs. Keys and tokens appear at no level."),

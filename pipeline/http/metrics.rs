@@ -17,6 +17,7 @@ pub async fn show(State(app): State<App>) -> Response {
     viewers(&app, &mut text);
     encoders(&app, &mut text);
     archive(&app, &mut text);
+    videos(&app, &mut text);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text.finish()).into_response()
 }
 
@@ -27,6 +28,26 @@ pub async fn ready(State(app): State<App>) -> Result<&'static str, Problem> {
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, why));
     }
     Ok("ready\n")
+}
+
+fn videos(app: &App, text: &mut Exposition) {
+    let all = app.videos.list(|entry| !entry.deleted);
+    let clips = all.iter().filter(|entry| entry.clip.is_some()).count();
+    text.family("millstream_videos", "gauge", "Videos by kind.")
+        .sample(&[("kind", &"recording")], all.len() - clips)
+        .sample(&[("kind", &"clip")], clips);
+    let bytes: u64 = all.iter().filter(|v| v.clip.is_none()).map(|entry| entry.bytes).sum();
+    text.family("millstream_video_bytes", "gauge", "Segments of recordings on disk.")
+        .sample(&[], bytes);
+    let outcomes = &app.recorder.counts;
+    text.family("millstream_recordings_total", "counter", "Broadcasts that became videos.")
+        .sample(&[], outcomes.recorded_total.load(Relaxed));
+    text.family(
+        "millstream_recording_errors_total",
+        "counter",
+        "Attempts to record a finished broadcast that failed; each is repeated.",
+    )
+    .sample(&[], outcomes.errors_total.load(Relaxed));
 }
 
 fn data_plane(app: &App, text: &mut Exposition) {

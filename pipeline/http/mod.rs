@@ -6,6 +6,7 @@
 mod auth;
 mod base;
 mod cluster;
+mod download;
 mod live;
 mod metrics;
 mod outlet;
@@ -13,6 +14,8 @@ mod pages;
 mod problem;
 mod server;
 mod streams;
+mod videos;
+mod vod;
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -27,6 +30,7 @@ use operators::transcode::Pool;
 use runtime::Engine;
 use sinks::archive::Archive;
 use sinks::hls::Origin;
+use sinks::hls::vod::Library;
 use sources::rtmp::RtmpMeters;
 
 pub use problem::Problem;
@@ -39,6 +43,7 @@ use crate::health::HealthBoard;
 use crate::registry::Registry;
 use crate::thumbnails::Thumbnails;
 use crate::urls::Urls;
+use crate::videos::{Recorder, Videos};
 
 /// What the handlers share.
 pub struct Shared {
@@ -58,6 +63,12 @@ pub struct Shared {
     pub rtmp: Arc<RtmpMeters>,
     /// Segment files.
     pub archive: Arc<Archive>,
+    /// Which videos there are.
+    pub videos: Videos,
+    /// Where videos are played from.
+    pub library: Library,
+    /// Makes and deletes videos.
+    pub recorder: Arc<Recorder>,
     /// The ladder's encoders.
     pub encoders: Pool,
     /// What happened to ladders.
@@ -99,6 +110,13 @@ pub fn router(app: App) -> Router {
         .route("/api/streams/{id}/health", get(streams::health))
         .route("/api/streams/{id}/key", post(streams::rotate_key))
         .route("/api/streams/{id}/thumbnail.jpg", get(streams::thumbnail))
+        .route("/api/videos", get(videos::list))
+        .route("/api/videos/{id}", get(videos::show).put(videos::change).delete(videos::delete))
+        .route("/api/videos/{id}/status", put(videos::set_status))
+        .route("/api/videos/{id}/playback", get(videos::playback))
+        .route("/api/videos/{id}/clips", post(videos::clip))
+        .route("/api/videos/{id}/download", get(download::get))
+        .route("/api/videos/{id}/thumbnail.jpg", get(videos::thumbnail))
         .route("/api/cluster", get(cluster::show))
         .route("/api/cluster/workers", put(cluster::scale))
         .route("/api/cluster/faults", post(cluster::inject))

@@ -29,7 +29,10 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
 /// A file of the pages, or the page itself for the routes that it handles.
 pub async fn serve(uri: Uri, request: HeaderMap) -> Response {
     let path = uri.path().trim_start_matches('/');
-    let is_route = path.is_empty() || path.starts_with("watch/");
+    let is_route = path.is_empty()
+        || path == "videos"
+        || path.starts_with("watch/")
+        || path.starts_with("videos/");
     let name = if is_route { "index.html" } else { path };
     match Dist::get(name) {
         Some(file) => respond(name, &file, accepts_gzip(&request)),

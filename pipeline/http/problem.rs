@@ -38,6 +38,12 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "there is no stream with this id")
     }
 
+    /// 404: no such video, or none that this client may know of.
+    #[must_use]
+    pub fn unknown_video() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "there is no video with this id")
+    }
+
     /// 503: a part of us doesn't work now; logs the cause and keeps it from the client.
     pub fn unavailable(what: &str, cause: &(dyn std::error::Error + 'static)) -> Self {
         tracing::error!(cause, "{what} failed");

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! listener ─► (TLS) ─► hyper ─┬─ /live/… ─► HLS origin
+//!                             ├─ /vod/…  ─► recordings
 //!                             └─ the rest ─► axum routes
 //! ```
 //!
@@ -30,7 +31,7 @@ use tower::ServiceExt;
 
 use super::base::OverTls;
 use super::outlet::{Outlet, Places};
-use super::{App, live};
+use super::{App, live, vod};
 use sources::rtmp::TlsConfig;
 
 /// Connections beyond this wait in the kernel's queue: below the limit on open
@@ -146,6 +147,9 @@ impl Service {
     ) -> Result<Response<Body>, Infallible> {
         if request.uri().path().starts_with(live::PREFIX) {
             return Ok(live::respond(&self.app, &request, self.places.as_ref()).await);
+        }
+        if request.uri().path().starts_with(vod::PREFIX) {
+            return Ok(vod::respond(&self.app, &request, self.places.as_ref()).await);
         }
         request.extensions_mut().insert(peer);
         if self.is_tls {

@@ -12,6 +12,7 @@ use super::auth::Admin;
 use super::{App, Problem};
 use crate::catalog::StreamEntry;
 use crate::urls::Base;
+use crate::videos::{VideoEntry, VideoId};
 
 /// Longest title and category, in characters.
 const TITLE_CHARS_MAX: usize = 200;
@@ -45,6 +46,8 @@ pub struct Stream {
     created_at_us: u64,
     started_at_us: Option<u64>,
     ended_at_us: Option<u64>,
+    /// Its recording, if everybody who knows its address may watch it.
+    video: Option<VideoId>,
     /// The next broadcast with the same key.
     successor: Option<StreamId>,
     playback_url: String,
@@ -86,6 +89,7 @@ fn describe(app: &App, urls: &Base, entry: StreamEntry) -> Stream {
     let id = entry.stream_id;
     Stream {
         renditions: renditions(app, id),
+        video: app.videos.of_stream(id).filter(VideoEntry::is_open).map(|video| video.video_id),
         stream_id: id,
         title: entry.title,
         category: entry.category,
@@ -173,9 +177,7 @@ pub async fn playback(
 ) -> Result<Json<Playback>, Problem> {
     let entry = find(&app, &id)?;
     match entry.state {
-        StreamState::StreamComplete => {
-            Err(Problem::new(StatusCode::GONE, "this broadcast has ended"))
-        }
+        state if state.is_over() => Err(Problem::new(StatusCode::GONE, "this broadcast has ended")),
         StreamState::Created => {
             Err(Problem::new(StatusCode::NOT_FOUND, "this stream has not begun yet"))
         }

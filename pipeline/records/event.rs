@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// Where a stream is in its life.
 ///
 /// ```text
-/// CREATED ─► STREAM_ACTIVE ◄─► RECONNECTING ─► STREAM_COMPLETE
+/// CREATED ─► STREAM_ACTIVE ◄─► RECONNECTING ─► STREAM_COMPLETE ─► ARCHIVED ◄─► INACTIVE
 ///    └────────────────────────────────────────────▲  (deleted before it began)
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -21,6 +21,11 @@ pub enum StreamState {
     Reconnecting,
     /// The broadcast is over; its playlists have ENDLIST.
     StreamComplete,
+    /// It is over, and its recording can be played.
+    Archived,
+    /// It is over, and there is no recording to play: taken off, deleted, or
+    /// nothing was stored.
+    Inactive,
 }
 
 impl StreamState {
@@ -28,6 +33,12 @@ impl StreamState {
     #[must_use]
     pub fn is_live(self) -> bool {
         matches!(self, Self::StreamActive | Self::Reconnecting)
+    }
+
+    /// Whether the broadcast is over, whatever became of it.
+    #[must_use]
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::StreamComplete | Self::Archived | Self::Inactive)
     }
 }
 
@@ -38,6 +49,8 @@ impl fmt::Display for StreamState {
             Self::StreamActive => "STREAM_ACTIVE",
             Self::Reconnecting => "RECONNECTING",
             Self::StreamComplete => "STREAM_COMPLETE",
+            Self::Archived => "ARCHIVED",
+            Self::Inactive => "INACTIVE",
         })
     }
 }

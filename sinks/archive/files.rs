@@ -9,7 +9,8 @@ use bytes::Bytes;
 use crate::hls::Object;
 use records::{Rendition, StreamId};
 
-/// `{root}/{stream}/{rendition}/{msn}.m4s` or `…/init-{run}.mp4`.
+/// `{root}/{stream}/{rendition}/{msn}.m4s`, `…/init-{run}.mp4` or
+/// `{root}/{stream}/recording.json`.
 pub(super) fn path(root: &Path, object: Object) -> PathBuf {
     match object {
         Object::Segment { stream, rendition, msn } => {
@@ -18,6 +19,7 @@ pub(super) fn path(root: &Path, object: Object) -> PathBuf {
         Object::Init { stream, rendition, run } => {
             folder(root, stream, rendition).join(format!("init-{run}.mp4"))
         }
+        Object::Recording { stream } => stream_folder(root, stream).join("recording.json"),
     }
 }
 
@@ -52,6 +54,31 @@ pub(super) fn put_if_absent<'a>(
         let _ = fs::remove_file(&part);
     })?;
     Ok(Put::Written)
+}
+
+/// Deletes a stream's folder, if it is there.
+pub(super) fn remove_stream(root: &Path, stream: StreamId) -> io::Result<()> {
+    loop {
+        match fs::remove_dir_all(stream_folder(root, stream)) {
+            // Somebody else removes it too.
+            Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            done => return done,
+        }
+    }
+}
+
+/// Writes a file that appears whole or not at all, in place of what was there,
+/// and is on disk when this returns.
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let part = path.with_extension("part");
+    let written = write(&part, [&Bytes::copy_from_slice(bytes)])
+        .and_then(|()| File::open(&part)?.sync_all())
+        .and_then(|()| fs::rename(&part, path));
+    written.inspect_err(|_| {
+        // Half a file helps nobody.
+        let _ = fs::remove_file(&part);
+    })
 }
 
 fn write<'a>(path: &Path, pieces: impl IntoIterator<Item = &'a Bytes>) -> io::Result<()> {

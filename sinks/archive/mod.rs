@@ -7,6 +7,7 @@
 //!
 //! viewers ──(hls::Cold)──► ArchiveReader ──► the same files
 //! restart ──restore──► hls::RestoredStream ◄── announcements
+//! the end ──record───► hls::vod::Recording ◄── announcements
 //! ```
 //!
 //! - **Enters**: `Media`, in order. **Leaves**: files, announcements, bytes
@@ -29,6 +30,7 @@ mod files;
 mod queue;
 mod reader;
 mod record;
+mod recording;
 mod restore;
 mod worker;
 
@@ -42,11 +44,13 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use records::{Media, MediaBody, Pieces, Rendition, StreamId};
 
+use crate::hls::vod::Recording;
 use crate::hls::{Object, RestoredStream};
 use queue::{Job, Queue};
 
 pub use reader::ArchiveReader;
 pub use record::{Announce, AnnounceError, Announcement, SegmentRecord, TrackRecord};
+pub use recording::record;
 pub use restore::restore;
 
 /// What a job counts for beyond its media.
@@ -238,10 +242,16 @@ impl Archive {
         self.enqueue(stream, Job::Adopt { stream, tracks, ended: restored.ended }, 0);
     }
 
-    /// Deletes all of a stream's files.
-    pub fn delete(&self, stream: StreamId) {
+    /// Deletes all of a finished stream's files; they are gone when this
+    /// returns. Deleting what isn't there does nothing. Blocks on the file system.
+    ///
+    /// # Errors
+    /// Some of them couldn't be deleted.
+    pub fn remove(&self, stream: StreamId) -> Result<(), std::io::Error> {
         self.iframes.lock().retain(|(of, _), _| *of != stream);
+        // The thread forgets what it knew of them.
         self.enqueue(stream, Job::Delete { stream }, 0);
+        files::remove_stream(&self.shared.config.root, stream)
     }
 
     /// Rebuilds a stream's past from its announcements, as far back as
@@ -253,11 +263,42 @@ impl Archive {
         announcements: impl IntoIterator<Item = Announcement>,
         window: Duration,
     ) -> Option<RestoredStream> {
-        let root = &self.shared.config.root;
         restore(announcements, window, |rendition, msn, bytes| {
-            let path = files::path(root, Object::Segment { stream, rendition, msn });
-            std::fs::metadata(path).is_ok_and(|found| found.len() == bytes)
+            self.is_whole(stream, rendition, msn, bytes)
         })
+    }
+
+    /// Puts a finished stream's recording together from its announcements,
+    /// checking that the files are there. None: nothing of it is stored.
+    /// Blocks on the file system.
+    #[must_use]
+    pub fn record(
+        &self,
+        stream: StreamId,
+        announcements: impl IntoIterator<Item = Announcement>,
+    ) -> Option<Recording> {
+        record(announcements, |rendition, msn, bytes| self.is_whole(stream, rendition, msn, bytes))
+    }
+
+    /// Stores what a recording is made of beside its segments, in place of
+    /// what was stored before. Blocks on the file system.
+    ///
+    /// # Errors
+    /// The file can't be written; it is then as it was.
+    pub fn put_recording(
+        &self,
+        stream: StreamId,
+        recording: &Recording,
+    ) -> Result<(), std::io::Error> {
+        let path = files::path(&self.shared.config.root, Object::Recording { stream });
+        let text = serde_json::to_vec(recording).map_err(std::io::Error::other)?;
+        files::replace(&path, &text)
+    }
+
+    fn is_whole(&self, stream: StreamId, rendition: Rendition, msn: u64, bytes: u64) -> bool {
+        let object = Object::Segment { stream, rendition, msn };
+        let path = files::path(&self.shared.config.root, object);
+        std::fs::metadata(path).is_ok_and(|found| found.len() == bytes)
     }
 
     /// The reading side, for the origin.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use records::StreamId;
 use tokio::sync::OnceCell;
 
 use super::{Shared, files};
@@ -114,6 +115,8 @@ impl Cold for ArchiveReader {
             Object::Init { stream, rendition, run } => {
                 held.get(&(stream, rendition)).is_some_and(|held| held.run >= Some(run))
             }
+            // Nothing waits in memory for it to be stored.
+            Object::Recording { .. } => false,
         }
     }
 
@@ -129,6 +132,33 @@ impl Cold for ArchiveReader {
         // opening doesn't wait, and what they hold is decided.
         if !self.holds(object) {
             return None;
+        }
+        self.reopen(object, len)
+    }
+
+    fn open(&self, object: Object) -> Result<Arc<File>, io::Error> {
+        // Beside those that are kept open: these are many, and each is looked at once.
+        File::open(files::path(&self.shared.config.root, object)).map(Arc::new)
+    }
+
+    fn forget(&self, stream: StreamId) {
+        // The space of a deleted file is free once nobody has it open.
+        let mut open = self.open.lock();
+        open.files.retain(|object, _| object.stream() != stream);
+        open.opened.retain(|object| object.stream() != stream);
+        drop(open);
+        let mut cache = self.cache.lock();
+        cache.cells.retain(|object, _| object.stream() != stream);
+        let gone = |(object, _): &(Object, usize)| object.stream() == stream;
+        let freed: usize =
+            cache.read.iter().filter(|read| gone(read)).map(|(_, bytes)| bytes).sum();
+        cache.read.retain(|read| !gone(read));
+        cache.bytes -= freed;
+    }
+
+    fn reopen(&self, object: Object, len: u64) -> Option<Arc<File>> {
+        if let Some((file, found)) = self.open.lock().files.get(&object) {
+            return (*found == len).then(|| Arc::clone(file));
         }
         let file = File::open(files::path(&self.shared.config.root, object)).ok()?;
         let found = file.metadata().ok()?.len();

@@ -18,6 +18,10 @@ use crate::hls::{Object, Shape};
 /// announcement is tried again.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long it is known which segments of a finished stream are stored, where
+/// they are kept: memory has let go of them long before.
+const REMEMBERED: Duration = Duration::from_secs(600);
+
 /// Announcements that may wait for a log that fails; the oldest go beyond
 /// that, as lost as if their files were.
 const UNANNOUNCED_MAX: usize = 16_384;
@@ -217,7 +221,11 @@ impl<A: Announce> Worker<A> {
     /// Streams that ended longer ago than anything is kept lose their files.
     fn expire_ended(&mut self) {
         let Keep::For(keep) = self.shared.config.keep else {
-            self.ended.clear();
+            let old = self.ended.extract_if(.., |(_, at)| at.elapsed() > REMEMBERED);
+            let old: Vec<_> = old.map(|(stream, _)| stream).collect();
+            if !old.is_empty() {
+                self.shared.held.lock().retain(|(of, _), _| !old.contains(of));
+            }
             return;
         };
         let expired: Vec<_> =
@@ -229,11 +237,8 @@ impl<A: Announce> Worker<A> {
         self.ages.retain(|(of, _), _| *of != stream);
         self.ended.retain(|(of, _)| *of != stream);
         self.shared.held.lock().retain(|(of, _), _| *of != stream);
-        match fs::remove_dir_all(files::stream_folder(&self.shared.config.root, stream)) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                tracing::warn!(%stream, %error, "a stream's files were not deleted");
-            }
-            _ => {}
+        if let Err(error) = files::remove_stream(&self.shared.config.root, stream) {
+            tracing::warn!(%stream, %error, "a stream's files were not deleted");
         }
     }
 

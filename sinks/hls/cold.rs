@@ -30,6 +30,23 @@ pub enum Object {
         /// The run's number.
         run: u64,
     },
+    /// What a finished stream's recording is made of.
+    Recording {
+        /// Its stream.
+        stream: StreamId,
+    },
+}
+
+impl Object {
+    /// Whose it is.
+    #[must_use]
+    pub fn stream(self) -> StreamId {
+        match self {
+            Self::Segment { stream, .. }
+            | Self::Init { stream, .. }
+            | Self::Recording { stream } => stream,
+        }
+    }
 }
 
 /// The object can't be read.
@@ -60,6 +77,25 @@ pub trait Cold: Send + Sync + 'static {
     fn file(&self, object: Object, len: u64) -> Option<Arc<File>> {
         let _ = (object, len);
         None
+    }
+
+    /// The same for an object that was read just now, so that it is known to be whole.
+    fn reopen(&self, object: Object, len: u64) -> Option<Arc<File>> {
+        self.file(object, len)
+    }
+
+    /// Opens a stored object, whatever is known of it. Blocks.
+    ///
+    /// # Errors
+    /// It isn't stored, or storage failed.
+    fn open(&self, object: Object) -> Result<Arc<File>, io::Error> {
+        let _ = object;
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    /// Lets go of what is held of a stream whose objects were deleted.
+    fn forget(&self, stream: StreamId) {
+        let _ = stream;
     }
 }
 

@@ -19,6 +19,8 @@
 //! - **Never here**: rendering that nobody asked for, a socket, a file, an
 //!   HTTP server's types.
 //!
+//! What is over is played by [`vod`], from the same files.
+//!
 //! Rules are cited as `bis` (draft-pantos-hls-rfc8216bis) and `A` (Apple's HLS
 //! Authoring Specification).
 
@@ -38,6 +40,7 @@ mod stream;
 mod text;
 mod thumbnail;
 mod track;
+pub mod vod;
 
 #[cfg(test)]
 mod checker;
@@ -53,6 +56,6 @@ pub use cold::{Cold, ColdError, ColdRead, NoCold, Object};
 pub use config::{HlsConfig, HlsConfigError};
 pub use origin::Origin;
 pub use problem::problem;
-pub use reply::accepts_gzip;
+pub use reply::{Range, accepts_gzip, parse_range};
 pub use restored::{RestoredStream, RestoredTrack, Resume, SegmentMeta, Shape};
 pub use stats::{LatencyHistogram, OriginMetrics, StreamSnapshot, TrackSnapshot};

@@ -24,7 +24,7 @@ impl std::ops::Add for BitRate {
 
 /// Measures `(bytes, duration in microseconds)` of segments. Peak: of any
 /// segment that lasts at least half a target duration (bis 4.4.6.2).
-fn measure(pieces: impl Iterator<Item = (u64, i64)>, shortest_us: i64) -> BitRate {
+pub(super) fn measure(pieces: impl Iterator<Item = (u64, i64)>, shortest_us: i64) -> BitRate {
     let (mut bytes, mut us, mut peak) = (0, 0, 0);
     for (piece_bytes, piece_us) in pieces.filter(|(_, us)| *us > 0) {
         bytes += piece_bytes;
@@ -78,49 +78,76 @@ fn guess(shape: &Shape) -> BitRate {
     BitRate { peak: average.max(64_000) * 5 / 4, average: average.max(64_000) }
 }
 
-fn rate_or_guess(track: &Track, shape: &Shape, target_duration_s: u32) -> BitRate {
-    match bit_rate(track, target_duration_s) {
-        BitRate { average: 0, .. } => guess(shape),
-        measured => measured,
+/// What the ladder says of one rendition.
+pub(super) struct Entry<'a> {
+    pub(super) rendition: Rendition,
+    pub(super) shape: &'a Shape,
+    /// An average of 0: not measured yet.
+    pub(super) rate: BitRate,
+    pub(super) iframe_rate: BitRate,
+}
+
+impl Entry<'_> {
+    fn rate_or_guess(&self) -> BitRate {
+        if self.rate.average > 0 { self.rate } else { guess(self.shape) }
+    }
+
+    fn iframe_rate_or_guess(&self) -> BitRate {
+        if self.iframe_rate.average > 0 {
+            return self.iframe_rate;
+        }
+        let BitRate { peak, average } = guess(self.shape);
+        BitRate { peak: peak / 8, average: average / 8 }
     }
 }
 
-/// Renders the ladder, highest first. None: no track has begun.
+/// Renders the ladder of a broadcast. None: no track has begun.
 pub(super) fn render<'a>(
     tracks: impl Iterator<Item = &'a Track>,
     target_duration_s: u32,
 ) -> Option<String> {
-    let mut known: Vec<_> =
-        tracks.filter_map(|track| Some((track, &track.inits.back()?.shape))).collect();
+    let known = tracks.filter_map(|track| {
+        Some(Entry {
+            rendition: track.rendition,
+            shape: &track.inits.back()?.shape,
+            rate: bit_rate(track, target_duration_s),
+            iframe_rate: iframe_rate(track, target_duration_s),
+        })
+    });
+    ladder(known.collect())
+}
+
+/// Renders a ladder, highest first. None: it is empty.
+pub(super) fn ladder(mut known: Vec<Entry<'_>>) -> Option<String> {
     if known.is_empty() {
         return None;
     }
-    known.sort_by_key(|(track, _)| std::cmp::Reverse(rank(track.rendition)));
+    known.sort_by_key(|entry| std::cmp::Reverse(rank(entry.rendition)));
     let mut out = String::with_capacity(256 + known.len() * 400);
     out.push_str("#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-INDEPENDENT-SEGMENTS\n");
 
-    let audio = known.iter().find(|(track, _)| !track.rendition.is_video());
-    let audio_rate =
-        audio.map_or(BitRate::default(), |(t, s)| rate_or_guess(t, s, target_duration_s));
-    if let Some((track, shape)) = audio {
+    let audio = known.iter().find(|entry| !entry.rendition.is_video());
+    let audio_rate = audio.map_or(BitRate::default(), Entry::rate_or_guess);
+    if let Some(entry) = audio {
         let _ = writeln!(
             out,
             "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=\"Audio\",LANGUAGE=\"und\",\
              DEFAULT=YES,AUTOSELECT=YES,CHANNELS=\"{}\",URI=\"{}/index.m3u8\"",
-            shape.channels.unwrap_or(2),
-            track.rendition
+            entry.shape.channels.unwrap_or(2),
+            entry.rendition
         );
     }
-    for (track, shape) in &known {
-        let own = rate_or_guess(track, shape, target_duration_s);
-        let is_video = track.rendition.is_video();
+    for entry in &known {
+        let Entry { rendition, shape, .. } = entry;
+        let own = entry.rate_or_guess();
+        let is_video = rendition.is_video();
         let total = if is_video { own + audio_rate } else { own };
         let BitRate { peak, average } = total;
         let _ = write!(out, "#EXT-X-STREAM-INF:BANDWIDTH={peak},AVERAGE-BANDWIDTH={average}");
         let _ = write!(out, ",CODECS=\"{}", shape.codec);
         match audio {
-            Some((_, sound)) if is_video => {
-                let _ = write!(out, ",{}\"", sound.codec);
+            Some(sound) if is_video => {
+                let _ = write!(out, ",{}\"", sound.shape.codec);
             }
             _ => out.push('"'),
         }
@@ -134,31 +161,25 @@ pub(super) fn render<'a>(
             out.push_str(",AUDIO=\"audio\"");
         }
         // On every variant or on none (A 4.3).
-        let _ = writeln!(out, ",CLOSED-CAPTIONS=NONE\n{}/index.m3u8", track.rendition);
+        let _ = writeln!(out, ",CLOSED-CAPTIONS=NONE\n{rendition}/index.m3u8");
     }
-    for (track, shape) in known.iter().filter(|(track, _)| track.rendition.is_video()) {
-        let rate = match iframe_rate(track, target_duration_s) {
-            BitRate { average: 0, .. } => {
-                let BitRate { peak, average } = guess(shape);
-                BitRate { peak: peak / 8, average: average / 8 }
-            }
-            measured => measured,
-        };
+    for entry in known.iter().filter(|entry| entry.rendition.is_video()) {
+        let rate = entry.iframe_rate_or_guess();
         let _ = write!(
             out,
             "#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH={},AVERAGE-BANDWIDTH={},CODECS=\"{}\"",
-            rate.peak, rate.average, shape.codec
+            rate.peak, rate.average, entry.shape.codec
         );
-        if let Some((width, height)) = shape.resolution {
+        if let Some((width, height)) = entry.shape.resolution {
             let _ = write!(out, ",RESOLUTION={width}x{height}");
         }
-        let _ = writeln!(out, ",URI=\"{}/iframes.m3u8\"", track.rendition);
+        let _ = writeln!(out, ",URI=\"{}/iframes.m3u8\"", entry.rendition);
     }
     Some(out)
 }
 
 /// The source first, then by height; sound last.
-fn rank(rendition: Rendition) -> u32 {
+pub(super) fn rank(rendition: Rendition) -> u32 {
     match rendition {
         Rendition::Source => u32::MAX,
         Rendition::Rung(height) => u32::from(height) + 1,

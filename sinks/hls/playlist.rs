@@ -166,7 +166,7 @@ fn map(out: &mut String, run: Option<u64>) {
 
 /// DISCONTINUITY and MAP before the first segment of a run, then its date:
 /// all before the first PART (bis 4.4.4.3, 4.4.4.6).
-fn begin(out: &mut String, discontinuities: u64, new_map: Option<u64>, wall_us: u64) {
+pub(super) fn begin(out: &mut String, discontinuities: u64, new_map: Option<u64>, wall_us: u64) {
     for _ in 0..discontinuities {
         out.push_str("#EXT-X-DISCONTINUITY\n");
     }

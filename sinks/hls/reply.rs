@@ -167,16 +167,20 @@ fn insert(headers: &mut HeaderMap, name: header::HeaderName, value: &str) {
     }
 }
 
+/// What a client asks for of a resource.
 #[derive(Debug, PartialEq)]
-enum Range {
-    /// None asked for, or one that may be ignored (RFC 9110 §14.2).
+pub enum Range {
+    /// All: no range was asked for, or one that may be ignored (RFC 9110 §14.2).
     Whole,
+    /// These bytes, both inclusive and within the resource.
     Part(RangeInclusive<u64>),
+    /// None that the resource has.
     Outside,
 }
 
-/// A single range; several, or another unit, are ignored.
-fn parse_range(value: &HeaderValue, total: u64) -> Range {
+/// A single range of a resource of `total` bytes; several, or another unit, are ignored.
+#[must_use]
+pub fn parse_range(value: &HeaderValue, total: u64) -> Range {
     let Some((first, last)) = value
         .to_str()
         .ok()

@@ -96,3 +96,42 @@ pub struct RestoredStream {
     /// Where it goes on, if it does.
     pub resume: Resume,
 }
+
+#[cfg(test)]
+mod tests {
+    use records::StreamId;
+
+    use super::*;
+    use crate::hls::tests::{origin, text};
+
+    #[tokio::test]
+    async fn a_gap_begins_where_its_own_rendition_ended() {
+        let segment = |msn: u64, start_us: i64, end_us: i64, gap: bool| SegmentMeta {
+            msn,
+            run: 0,
+            start_us,
+            end_us,
+            wall_us: start_us.unsigned_abs(),
+            bytes: 10,
+            gap,
+            iframe_bytes: None,
+        };
+        let shape =
+            Shape { codec: "c".into(), resolution: None, frame_rate: None, channels: Some(2) };
+        // The picture's segment 1 was announced before the crash, the sound's wasn't.
+        let track = RestoredTrack {
+            rendition: Rendition::Audio,
+            part_target_us: 200_000,
+            inits: vec![(0, shape)],
+            segments: vec![segment(0, 0, 1_008_000, false), segment(1, 1_000_000, 2_000_000, true)],
+        };
+        let end = MediaTime::new(2, 1);
+        let resume = Resume { next_msn: 2, next_run: 1, end, origin_wall_us: 0 };
+        let (origin, stream) = (origin(), StreamId::generate());
+        let restored = RestoredStream { tracks: vec![track], ended: true, resume };
+        origin.open(stream, Some(restored));
+        let text = text(&origin, stream, "audio/index.m3u8").await;
+        let lines = "01.008Z\n#EXT-X-GAP\n#EXTINF:0.992,\n1.m4s\n";
+        assert!(text.contains(lines), "{text}");
+    }
+}

@@ -3,7 +3,7 @@
 use records::Rendition;
 
 /// A resource of a stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Route {
     /// `index.m3u8`
     Multivariant,

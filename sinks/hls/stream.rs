@@ -91,7 +91,8 @@ impl State {
                 .map(|(run, shape)| Init { run, shape, live: None })
                 .collect();
             for meta in past.segments {
-                track.push_bare(meta);
+                // A gap in place of what only a sibling announced before a crash.
+                if meta.gap { track.push_gap(meta) } else { track.push_bare(meta) }
             }
             track.trim(&context.config, &*context.cold);
             if track.inits.back().map(|init| init.run) >= self.run {

@@ -20,7 +20,7 @@ pub(super) fn latest_keyframe(track: &Track) -> Option<(TrackInit, Bytes)> {
 
 /// The first sample of a chunk that says where it ends. Every chunk holds one
 /// track, so its samples fill `mdat` in order.
-fn first_sample(chunk: &Pieces, end: u32) -> Option<Bytes> {
+pub(super) fn first_sample(chunk: &Pieces, end: u32) -> Option<Bytes> {
     let end = end as usize;
     let mut offset = 0;
     loop {

@@ -1,7 +1,7 @@
 //! Programs that we did not write, against the real binary: each publishes,
 //! plays or parses as its users would have it do.
 
-mod browser;
+pub mod browser;
 mod delivery;
 mod encoders;
 mod players;
@@ -21,7 +21,7 @@ async fn server(settings: &[(&str, &str)]) -> Server {
 }
 
 /// Debian's ffmpeg.
-const FFMPEG: &str = "ffmpeg";
+pub const FFMPEG: &str = "ffmpeg";
 
 /// A current ffmpeg, which speaks Enhanced RTMP; `make test` installs it.
 fn new_ffmpeg() -> String {
@@ -31,12 +31,12 @@ fn new_ffmpeg() -> String {
 }
 
 /// What the tests publish if they don't care: H.264 with a keyframe a second.
-const H264: &[&str] =
+pub const H264: &[&str] =
     &["-c:v", "libx264", "-preset", "ultrafast", "-g", "25", "-sc_threshold", "0"];
-const AAC: &[&str] = &["-c:a", "aac", "-ac", "2"];
+pub const AAC: &[&str] = &["-c:a", "aac", "-ac", "2"];
 
 /// The sample clip over and over, small, encoded by `ffmpeg` and published to `url`.
-fn publish(ffmpeg: &str, video: &[&str], audio: &[&str], seconds: u32, url: &str) -> Program {
+pub fn publish(ffmpeg: &str, video: &[&str], audio: &[&str], seconds: u32, url: &str) -> Program {
     let mut command = Command::new(ffmpeg);
     command.args(["-v", "error", "-re", "-stream_loop", "-1", "-i"]).arg(clip());
     command.args(["-t", &seconds.to_string()]);
@@ -52,7 +52,7 @@ fn publish(ffmpeg: &str, video: &[&str], audio: &[&str], seconds: u32, url: &str
 
 /// Runs a program to its end; what it wrote to standard output. It must succeed
 /// and, if `quiet`, have nothing to say about errors.
-async fn output(command: &mut Command) -> (String, String) {
+pub async fn output(command: &mut Command) -> (String, String) {
     let limit = std::time::Duration::from_secs(60);
     let run = command.kill_on_drop(true).output();
     let out = tokio::time::timeout(limit, run).await.expect("it ends").expect("it runs");

@@ -13,3 +13,4 @@ mod media;
 mod pains;
 mod soak;
 mod tidy;
+mod vod;

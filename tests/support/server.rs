@@ -105,13 +105,28 @@ impl Server {
         }
     }
 
-    /// Waits until the stream is in `state`.
+    /// Waits until the stream is in `state`, or past it: what is complete is
+    /// recorded at once.
     pub async fn state(&self, stream: &Stream, state: &str) {
         let path = format!("/api/streams/{}", stream.id);
         eventually(&format!("state {state}"), async || {
-            (self.get(&path).await.json()["state"] == state).then_some(())
+            let now = self.get(&path).await.json()["state"].clone();
+            let past = state == "STREAM_COMPLETE" && (now == "ARCHIVED" || now == "INACTIVE");
+            (now == state || past).then_some(())
         })
         .await;
+    }
+
+    /// The recording of a stream, once there is one.
+    pub async fn video(&self, stream: &Stream) -> Value {
+        let path = format!("/api/streams/{}", stream.id);
+        let id = eventually("video", async || {
+            self.get(&path).await.json()["video"].as_str().map(str::to_owned)
+        })
+        .await;
+        let answer = self.get(&format!("/api/videos/{id}")).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+        answer.json()
     }
 
     /// `GET /api/cluster`.

@@ -1,6 +1,11 @@
 /** The server's API, as far as viewers use it. Types say what the server promises, no more. */
 
-export type StreamState = "CREATED" | "STREAM_ACTIVE" | "RECONNECTING" | "STREAM_COMPLETE";
+export type StreamState = "CREATED" | "STREAM_ACTIVE" | "RECONNECTING" | "STREAM_COMPLETE" | "ARCHIVED" | "INACTIVE";
+
+const OVER: ReadonlySet<string> = new Set(["STREAM_COMPLETE", "ARCHIVED", "INACTIVE"]);
+
+/** Whether a broadcast in this state is over, whatever became of its recording. */
+export const isOverState = (state: string | null): boolean => state !== null && OVER.has(state);
 
 export interface Stream {
   stream_id: string;
@@ -15,6 +20,28 @@ export interface Stream {
   thumbnail_url?: string | null;
   /** The next broadcast with the same key, once there is one. */
   successor?: string | null;
+  /** Its recording, once it is over and if everybody may watch it. */
+  video?: string | null;
+}
+
+export interface Video {
+  video_id: string;
+  stream_id: string;
+  /** Null for a whole recording. */
+  clip: { video_id: string; from_ms: number; to_ms: number } | null;
+  title: string;
+  category: string;
+  /** Microseconds since 1970. */
+  started_at_us: number;
+  duration_us: number;
+  status: "ARCHIVED" | "INACTIVE";
+  playback_url: string;
+}
+
+export interface VideoPage {
+  videos: Video[];
+  /** Asks for the next page; null on the last. */
+  next_cursor: string | null;
 }
 
 export interface HealthSecond {
@@ -44,6 +71,14 @@ export class ApiError extends Error {
 export const listStreams = async (): Promise<Stream[]> => (await get<{ streams: Stream[] }>("/api/streams")).streams;
 
 export const getStream = (id: string): Promise<Stream> => get(`/api/streams/${encodeURIComponent(id)}`);
+
+export const getVideo = (id: string): Promise<Video> => get(`/api/videos/${encodeURIComponent(id)}`);
+
+/** `search` names what the API's query does: `q`, `sort`, `cursor` … Empty values are left out. */
+export const listVideos = (search: Record<string, string>): Promise<VideoPage> => {
+  const given = Object.entries(search).filter(([, value]) => value !== "");
+  return get(`/api/videos?${new URLSearchParams(given)}`);
+};
 
 export const getHealth = (id: string): Promise<Health> => get(`/api/streams/${encodeURIComponent(id)}/health`);
 

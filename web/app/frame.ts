@@ -11,7 +11,12 @@ export function frame(app: HTMLElement, watching: boolean): HTMLElement {
       "header",
       { class: "top" },
       el("a", { class: "brand", href: "/", "aria-label": "Millstream, all live streams" }, mark(), el("span", { class: "brand-name", text: "Millstream" })),
-      watching && el("nav", { class: "top-nav", "aria-label": "Site" }, el("a", { class: "quiet-link", href: "/" }, icon("back"), "All streams")),
+      el(
+        "nav",
+        { class: "top-nav", "aria-label": "Site" },
+        watching && el("a", { class: "quiet-link", href: "/" }, icon("back"), "All streams"),
+        el("a", { class: "quiet-link", href: "/videos" }, "Videos"),
+      ),
     ),
     main,
   );

@@ -2,7 +2,7 @@
 
 import type Hls from "hls.js";
 
-import { ApiError, getStream, type Stream } from "./api";
+import { ApiError, getStream, isOverState, type Stream } from "./api";
 import { el, setFlag, setText } from "./dom";
 import { age, count, milliseconds } from "./format";
 import { healthLine } from "./health";
@@ -54,8 +54,8 @@ export function watchPage(main: HTMLElement, stream_id: string): void {
     document.title = `${name} · Millstream`;
     setText(category, stream.category || "Uncategorised");
     const started_ms = milliseconds(stream.started_at_us);
-    setText(since, started_ms === null ? "" : stream.state === "STREAM_COMPLETE" ? `began ${new Date(started_ms).toLocaleString()}` : `for ${age(started_ms, Date.now())}`.replace("for just now", "just began"));
-    setText(viewers, stream.viewers && stream.state !== "STREAM_COMPLETE" ? `${count(stream.viewers)} watching` : "");
+    setText(since, started_ms === null ? "" : isOverState(stream.state) ? `began ${new Date(started_ms).toLocaleString()}` : `for ${age(started_ms, Date.now())}`.replace("for just now", "just began"));
+    setText(viewers, stream.viewers && !isOverState(stream.state) ? `${count(stream.viewers)} watching` : "");
   };
 
   poll(PERIOD_MS, async () => {

@@ -59,3 +59,24 @@ describe("player state", () => {
     expect(state(active, { type: "fatal", message: "no" }, moving)).toBe("playing");
   });
 });
+
+describe("a recording", () => {
+  const recording: PlayerEvent = { type: "stream", state: "RECORDING" };
+
+  it("begins by itself and ends where it ends", () => {
+    expect(state(recording)).toBe("loading");
+    expect(state(recording, list(false, true))).toBe("loading");
+    expect(state(recording, { type: "paused" })).toBe("paused");
+    expect(state(recording, moving)).toBe("playing");
+    expect(state(recording, moving, { type: "finished" })).toBe("ended");
+    expect(state(recording, moving, { type: "finished" }, { type: "replay" })).toBe("loading");
+  });
+
+  it("is never away", () => {
+    expect(isAway(after(recording, list(true, true)))).toBe(false);
+  });
+
+  it("of a broadcast means that the broadcast is over", () => {
+    for (const over of ["ARCHIVED", "INACTIVE"] as const) expect(state({ type: "stream", state: over })).toBe("ended");
+  });
+});

@@ -17,7 +17,7 @@ use crate::support::{eventually, root};
 /// anything is published, so that no broadcast ends while its viewer waits.
 static BROWSERS: Semaphore = Semaphore::const_new(1);
 
-async fn turn() -> SemaphorePermit<'static> {
+pub async fn turn() -> SemaphorePermit<'static> {
     BROWSERS.acquire().await.expect("never closed")
 }
 

@@ -12,6 +12,10 @@ export interface OverlayContext {
   /** Something can still be watched of an ended broadcast. */
   replayable: boolean;
   successor: string | null;
+  /** A video, rather than a broadcast. */
+  recording: boolean;
+  /** The recording of an ended broadcast. */
+  video: string | null;
 }
 
 export interface OverlayActions {
@@ -45,33 +49,40 @@ export class Overlay {
     this.#buttons.replaceChildren(...this.#buttonsFor(context));
   }
 
-  #buttonsFor({ state, replayable, successor }: OverlayContext): HTMLElement[] {
+  #buttonsFor({ state, replayable, successor, recording, video }: OverlayContext): HTMLElement[] {
     const all: HTMLElement[] = [];
     if (state === "paused") {
       const play = el("button", { class: "big-play", type: "button", "aria-label": "Play", on: { click: () => this.#actions.play() } }, icon("play"));
       return [play];
     }
     if (state === "ended" && successor) all.push(el("a", { class: "action", href: `/watch/${encodeURIComponent(successor)}` }, "Watch the next broadcast"));
-    if (state === "ended" && replayable) {
-      all.push(el("button", { class: successor ? "action action-quiet" : "action", type: "button", on: { click: () => this.#actions.replay() } }, icon("replay"), "Watch what remains"));
+    if (state === "ended" && video) {
+      all.push(el("a", { class: successor ? "action action-quiet" : "action", href: `/videos/${encodeURIComponent(video)}` }, icon("replay"), "Watch the recording"));
+    } else if (state === "ended" && replayable) {
+      all.push(el("button", { class: successor ? "action action-quiet" : "action", type: "button", on: { click: () => this.#actions.replay() } }, icon("replay"), recording ? "Watch again" : "Watch what remains"));
     }
     if (state === "error") all.push(el("button", { class: "action", type: "button", on: { click: () => this.#actions.retry() } }, icon("replay"), "Try again"));
     // The frame has the same link: two buttons over the picture are enough.
-    if ((state === "ended" || state === "missing" || state === "error") && all.length < 2) all.push(el("a", { class: "action action-quiet", href: "/" }, "All live streams"));
+    if ((state === "ended" || state === "missing" || state === "error") && all.length < 2) {
+      const [href, text] = recording ? ["/videos", "All videos"] : ["/", "All live streams"];
+      all.push(el("a", { class: "action action-quiet", href }, text));
+    }
     return all;
   }
 }
 
 /** Title and text of a state; empty where the picture speaks for itself. */
-export function words({ state, waiting_for_start, fatal, successor }: OverlayContext): [string, string] {
+export function words({ state, waiting_for_start, fatal, successor, recording }: OverlayContext): [string, string] {
   switch (state) {
     case "loading":
       return waiting_for_start ? ["Not started yet", "The picture appears by itself when the broadcast begins."] : ["", ""];
     case "reconnecting":
       return ["Reconnecting", "The streamer’s connection dropped. The picture comes back by itself."];
     case "ended":
+      if (recording) return ["The end", ""];
       return ["The broadcast has ended", successor ? "The streamer is on again." : "Thank you for watching."];
     case "missing":
+      if (recording) return ["No such video", "The address may be mistyped, or the video was removed."];
       return ["No such broadcast", "The address may be mistyped, or the broadcast was removed."];
     case "error":
       return ["This can’t be played", fatal ?? "Playback failed."];

@@ -10,7 +10,7 @@
  * `data-state` on the root is `loading | playing | paused | reconnecting | ended | missing | error`.
  */
 
-import type { Stream } from "../api";
+import { isOverState, type Stream } from "../api";
 import { el, setFlag, setText } from "../dom";
 import { icon } from "../icons";
 import { Controls } from "./controls";
@@ -47,6 +47,7 @@ export class Player {
   #model: Model = initial;
   #stream: Stream | null = null;
   #loaded = false;
+  #recording = false;
   #idle: number | undefined;
   #drawn_at = 0;
 
@@ -95,6 +96,21 @@ export class Player {
     this.#take({ type: "stream", state: stream === "MISSING" ? "MISSING" : stream.state });
   }
 
+  /** Plays a video from its beginning. Its end is the end, and nothing of it is live. */
+  open(playback_url: string): void {
+    this.#recording = true;
+    this.engine.following = false;
+    this.#load(playback_url);
+    this.#take({ type: "stream", state: "RECORDING" });
+    this.#play();
+  }
+
+  /** There is no such video. */
+  missing(): void {
+    this.#recording = true;
+    this.#take({ type: "stream", state: "MISSING" });
+  }
+
   stats(): Stats {
     return collect(this.video, this.engine, playerState(this.#model), this.#stalls);
   }
@@ -112,6 +128,8 @@ export class Player {
       fatal: this.#model.fatal,
       replayable: !this.#model.gone && this.engine.supported,
       successor: this.#stream?.successor ?? null,
+      recording: this.#recording,
+      video: this.#stream?.video ?? null,
     };
     this.#overlay.show(context);
     if (state !== before) {
@@ -190,13 +208,17 @@ export class Player {
   // ---- commands ----
 
   #open(stream: Stream): void {
+    this.#load(stream.playback_url);
+    if (!isOverState(stream.state)) this.#play();
+  }
+
+  #load(playback_url: string): void {
     if (!this.engine.supported) {
       this.#take({ type: "fatal", message: "This browser can play neither Media Source Extensions nor HLS." });
       return;
     }
     // The path alone: the page and the playlists come from the same place.
-    this.engine.load(new URL(stream.playback_url, location.href).pathname);
-    if (stream.state !== "STREAM_COMPLETE") this.#play();
+    this.engine.load(new URL(playback_url, location.href).pathname);
   }
 
   #play(): void {

@@ -7,13 +7,15 @@
  * watches a minute ago, and a picture may stand still because of the viewer's own network.
  */
 
-import type { StreamState } from "../api";
+import { isOverState, type StreamState } from "../api";
 
 export type PlayerState = "loading" | "playing" | "paused" | "reconnecting" | "ended" | "missing" | "error";
 
+export type Presence = StreamState | "MISSING" | "RECORDING";
+
 export interface Model {
-  /** What the API said last; null before it said anything. */
-  readonly stream: StreamState | "MISSING" | null;
+  /** What the API said last; null before it said anything. RECORDING: a video, all of which is there. */
+  readonly stream: Presence | null;
   /** The playlist ends in gaps: nothing was published lately. */
   readonly gaps: boolean;
   /** The playlist has ENDLIST. */
@@ -33,7 +35,7 @@ export interface Model {
 }
 
 export type PlayerEvent =
-  | { type: "stream"; state: StreamState | "MISSING" }
+  | { type: "stream"; state: Presence }
   | { type: "playlist"; gaps: boolean; endlist: boolean }
   | { type: "gone" }
   | { type: "moving" }
@@ -85,14 +87,16 @@ export function reduce(model: Model, event: PlayerEvent): Model {
 }
 
 /** Whether the broadcast is over, whatever this viewer still watches of it. */
-export const isOver = (model: Model): boolean => model.stream === "STREAM_COMPLETE" || model.endlist;
+export const isOver = (model: Model): boolean => model.stream === "RECORDING" || isOverState(model.stream) || model.endlist;
 
 /** Whether the publisher is away but expected back. */
 export const isAway = (model: Model): boolean => !isOver(model) && (model.stream === "RECONNECTING" || model.gaps);
 
 export function playerState(model: Model): PlayerState {
   if (model.stream === "MISSING") return "missing";
-  if (isOver(model) && (model.finished || model.gone || !model.started)) return "ended";
+  // A recording begins; of an ended broadcast one is asked whether to watch what remains.
+  const begun = model.started || model.stream === "RECORDING";
+  if (isOver(model) && (model.finished || model.gone || !begun)) return "ended";
   if (model.fatal !== null) return "error";
   if (model.moving) return "playing";
   if (model.paused) return "paused";

@@ -1,0 +1,328 @@
+//! `/api/videos`: recordings of finished broadcasts, and clips of them.
+
+use axum::Json;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use records::{StreamId, StreamState};
+use serde::{Deserialize, Serialize};
+use sinks::hls::vod::{RecordedRendition, VodError};
+
+use super::auth::{Admin, Viewer};
+use super::{App, Problem};
+use crate::catalog::{CatalogError, TITLE_CHARS_MAX, text};
+use crate::urls::Base;
+use crate::videos::{
+    ClipError, DeleteError, Search, VideoEntry, VideoError, VideoId, VideoStatus, Visibility,
+};
+
+/// Where in a video its picture is taken from: past the test card.
+const THUMBNAIL_AT: f64 = 0.2;
+
+/// A video as everybody may see it.
+#[derive(Serialize)]
+pub struct Video {
+    video_id: VideoId,
+    stream_id: StreamId,
+    /// Of what it is a clip; null for a whole recording.
+    clip: Option<ClipOf>,
+    title: String,
+    category: String,
+    created_at_us: u64,
+    started_at_us: u64,
+    ended_at_us: u64,
+    duration_us: u64,
+    bytes: u64,
+    renditions: Vec<RecordedRendition>,
+    status: VideoStatus,
+    visibility: Visibility,
+    playback_url: String,
+    watch_url: String,
+    thumbnail_url: String,
+    download_url: String,
+}
+
+/// Which piece of which video.
+#[derive(Serialize)]
+struct ClipOf {
+    video_id: VideoId,
+    /// Of the recording's playing time.
+    from_ms: i64,
+    to_ms: i64,
+}
+
+/// `GET /api/videos`.
+#[derive(Serialize)]
+pub struct List {
+    videos: Vec<Video>,
+    /// Ask for the next page with it; null on the last.
+    next_cursor: Option<String>,
+}
+
+/// `GET /api/videos/{id}/playback`.
+#[derive(Serialize)]
+pub struct Playback {
+    video_id: VideoId,
+    status: VideoStatus,
+    duration_us: u64,
+    playback_url: String,
+}
+
+/// `PUT /api/videos/{id}`: what is left out stays.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Change {
+    title: Option<String>,
+    visibility: Option<Visibility>,
+}
+
+/// `PUT /api/videos/{id}/status`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewStatus {
+    status: VideoStatus,
+}
+
+/// `POST /api/videos/{id}/clips`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewClip {
+    from_ms: u64,
+    to_ms: u64,
+    title: String,
+}
+
+type Body<T> = Result<Json<T>, JsonRejection>;
+
+fn read<T>(body: Body<T>) -> Result<T, Problem> {
+    body.map(|Json(value)| value).map_err(|error| Problem::bad_request(error.body_text()))
+}
+
+fn title(given: &str) -> Result<String, Problem> {
+    text("title", given, 1, TITLE_CHARS_MAX)
+        .map_err(|error| Problem::bad_request(error.to_string()))
+}
+
+fn describe(urls: &Base, entry: VideoEntry) -> Video {
+    let id = entry.video_id;
+    Video {
+        video_id: id,
+        stream_id: entry.stream_id,
+        clip: entry.clip.map(|clip| ClipOf {
+            video_id: clip.video_id,
+            from_ms: clip.from_us / 1000,
+            to_ms: clip.to_us / 1000,
+        }),
+        title: entry.title,
+        category: entry.category,
+        created_at_us: entry.created_at_us,
+        started_at_us: entry.started_at_us,
+        ended_at_us: entry.ended_at_us,
+        duration_us: entry.duration_us,
+        bytes: entry.bytes,
+        renditions: entry.renditions,
+        status: entry.status,
+        visibility: entry.visibility,
+        playback_url: urls.video_playback(id),
+        watch_url: urls.video(id),
+        thumbnail_url: urls.of_video(id, "thumbnail.jpg"),
+        download_url: urls.of_video(id, "download"),
+    }
+}
+
+/// What not everybody may watch isn't to be had at its broadcast's address either.
+fn close(app: &App, entry: &VideoEntry) {
+    if entry.clip.is_none() && !entry.is_open() {
+        app.origin.remove(entry.stream_id);
+    }
+}
+
+/// The video, if this client may know of it.
+fn find(app: &App, id: &str, is_admin: bool) -> Result<VideoEntry, Problem> {
+    let id = id.parse().map_err(|_| Problem::unknown_video())?;
+    let found = app.videos.get(id).filter(|v| is_admin || v.visibility != Visibility::Private);
+    found.ok_or_else(Problem::unknown_video)
+}
+
+/// The video, if this client may play it now.
+pub fn allowed(app: &App, id: &str, is_admin: bool) -> Result<VideoEntry, Problem> {
+    let video = find(app, id, is_admin)?;
+    match video.status {
+        VideoStatus::Archived => Ok(video),
+        VideoStatus::Inactive => {
+            Err(Problem::new(StatusCode::GONE, "this video is inactive: it was taken off"))
+        }
+    }
+}
+
+/// What a failed change says to its client.
+fn failed(what: &'static str) -> impl Fn(VideoError) -> Problem {
+    move |error| match error {
+        VideoError::Unknown(_) => Problem::unknown_video(),
+        error => Problem::unavailable(what, &error),
+    }
+}
+
+/// The videos that a search finds. Everybody sees what is public and can be
+/// played; holders of the admin token see all.
+pub async fn list(
+    viewer: Viewer,
+    State(app): State<App>,
+    urls: Base,
+    search: Result<Query<Search>, QueryRejection>,
+) -> Result<Json<List>, Problem> {
+    let Query(search) = search.map_err(|error| Problem::bad_request(error.body_text()))?;
+    let may_see = |entry: &VideoEntry| {
+        viewer.is_admin
+            || entry.visibility == Visibility::Public && entry.status == VideoStatus::Archived
+    };
+    let found = app.videos.search(&search, may_see);
+    let page = found.map_err(|error| Problem::bad_request(error.to_string()))?;
+    let videos = page.videos.into_iter().map(|entry| describe(&urls, entry)).collect();
+    Ok(Json(List { videos, next_cursor: page.next_cursor }))
+}
+
+/// One video.
+pub async fn show(
+    viewer: Viewer,
+    State(app): State<App>,
+    urls: Base,
+    Path(id): Path<String>,
+) -> Result<Json<Video>, Problem> {
+    Ok(Json(describe(&urls, find(&app, &id, viewer.is_admin)?)))
+}
+
+/// Where to play it: 404 unknown, 410 taken off.
+pub async fn playback(
+    viewer: Viewer,
+    State(app): State<App>,
+    urls: Base,
+    Path(id): Path<String>,
+) -> Result<Json<Playback>, Problem> {
+    let video = allowed(&app, &id, viewer.is_admin)?;
+    Ok(Json(Playback {
+        video_id: video.video_id,
+        status: video.status,
+        duration_us: video.duration_us,
+        playback_url: urls.video_playback(video.video_id),
+    }))
+}
+
+/// Another title or visibility.
+pub async fn change(
+    _: Admin,
+    State(app): State<App>,
+    urls: Base,
+    Path(id): Path<String>,
+    body: Body<Change>,
+) -> Result<Json<Video>, Problem> {
+    let id = find(&app, &id, true)?.video_id;
+    let change = read(body)?;
+    let new_title = change.title.as_deref().map(title).transpose()?;
+    let changed = app.videos.update(id, move |entry| {
+        entry.title = new_title.unwrap_or_else(|| std::mem::take(&mut entry.title));
+        entry.visibility = change.visibility.unwrap_or(entry.visibility);
+    });
+    let changed = changed.await.map_err(failed("changing the video"))?;
+    close(&app, &changed);
+    Ok(Json(describe(&urls, changed)))
+}
+
+/// Takes a video off, or puts it back.
+pub async fn set_status(
+    _: Admin,
+    State(app): State<App>,
+    urls: Base,
+    Path(id): Path<String>,
+    body: Body<NewStatus>,
+) -> Result<Json<Video>, Problem> {
+    let id = find(&app, &id, true)?.video_id;
+    let NewStatus { status } = read(body)?;
+    let changed = app.videos.update(id, move |entry| entry.status = status).await;
+    let changed = changed.map_err(failed("changing the video"))?;
+    close(&app, &changed);
+    if changed.clip.is_none() {
+        let state = match status {
+            VideoStatus::Archived => StreamState::Archived,
+            VideoStatus::Inactive => StreamState::Inactive,
+        };
+        match app.registry.catalog().settle(changed.stream_id, state).await {
+            Ok(()) | Err(CatalogError::Unknown(_)) => {}
+            Err(error) => return Err(Problem::unavailable("changing the stream", &error)),
+        }
+    }
+    Ok(Json(describe(&urls, changed)))
+}
+
+/// Deletes it. Its media go with the last video that plays them.
+pub async fn delete(
+    _: Admin,
+    State(app): State<App>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let id = find(&app, &id, true)?.video_id;
+    match app.recorder.delete(id).await {
+        Ok(()) => Ok(StatusCode::NO_CONTENT),
+        Err(DeleteError::Video(VideoError::Unknown(_))) => Err(Problem::unknown_video()),
+        Err(error) => Err(Problem::unavailable("deleting the video", &error)),
+    }
+}
+
+/// Makes a clip, which is a video of its own.
+pub async fn clip(
+    _: Admin,
+    State(app): State<App>,
+    urls: Base,
+    Path(id): Path<String>,
+    body: Body<NewClip>,
+) -> Result<Response, Problem> {
+    let video = allowed(&app, &id, true)?;
+    let NewClip { from_ms, to_ms, title: given } = read(body)?;
+    let title = title(&given)?;
+    let length_ms = video.duration_us.div_ceil(1000);
+    if from_ms >= to_ms {
+        return Err(Problem::bad_request(format!(
+            "from_ms ({from_ms}) must be less than to_ms ({to_ms})"
+        )));
+    }
+    if to_ms > length_ms {
+        return Err(Problem::bad_request(format!(
+            "to_ms ({to_ms}) is beyond the end of the video, which is {length_ms} ms long"
+        )));
+    }
+    // Both are at most the video's length, which is in microseconds.
+    let us = |ms: u64| i64::try_from(ms * 1000).unwrap_or(i64::MAX);
+    let made = app.recorder.clip(&video, us(from_ms), us(to_ms), title).await;
+    let clip = made.map_err(|error| match error {
+        ClipError::Vod(VodError::Missing) => Problem::unknown_video(),
+        ClipError::Vod(VodError::Outside) => {
+            Problem::bad_request("nothing of the video is stored between from_ms and to_ms")
+        }
+        error => Problem::unavailable("making the clip", &error),
+    })?;
+    let location = format!("/api/videos/{}", clip.video_id);
+    let mut response = (StatusCode::CREATED, Json(describe(&urls, clip))).into_response();
+    if let Ok(location) = HeaderValue::from_str(&location) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(response)
+}
+
+/// A picture of it.
+pub async fn thumbnail(
+    viewer: Viewer,
+    State(app): State<App>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let video = allowed(&app, &id, viewer.is_admin)?;
+    let picture = app.thumbnails.of_video(video.wanted(), THUMBNAIL_AT, &app.library).await;
+    let picture =
+        picture.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "this video has no picture"))?;
+    let cache = match video.visibility {
+        Visibility::Private => "private, max-age=3600",
+        _ => "public, max-age=3600",
+    };
+    Ok(([(header::CONTENT_TYPE, "image/jpeg"), (header::CACHE_CONTROL, cache)], picture)
+        .into_response())
+}

@@ -1,0 +1,377 @@
+//! Recordings to viewers: finished broadcasts, and clips of them.
+//!
+//! ```text
+//! archive::record ──► recording.json ──(Cold)──► Library ──► playlists, made once
+//! segment files ─────────────────────(Cold)────►    └──────► the same bodies as live
+//! ```
+//!
+//! - **Enters**: requests for a video, which the caller found and allowed.
+//! - **Leaves**: responses like the live origin's: gzip, ranges, files that the
+//!   kernel sends. Nothing of low latency: all of it is there.
+//! - **Held**: the recordings that were asked for last, and their playlists'
+//!   texts, bounded by their number of segments.
+//! - **Never here**: deciding who may watch; writing.
+
+mod mp4;
+mod playlist;
+mod recording;
+mod still;
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use parking_lot::Mutex;
+use records::{Rendition, StreamId, TrackInit};
+use tokio::sync::OnceCell;
+
+pub use mp4::{Download, Piece};
+pub use recording::{Moment, RecordedRendition, RecordedTrack, Recording, Stored, end_us};
+
+use super::reply::{self, Refusal};
+use super::route::Route;
+use super::text::Text;
+use super::{Cold, ColdError, HlsBody, InFile, Object, problem};
+
+/// Segments of all renditions whose metadata stay in memory: about 60 bytes each.
+const SEGMENTS_MAX: usize = 1_000_000;
+
+/// What never changes may be kept for as long as caches like.
+const IMMUTABLE: &str = "max-age=31536000, immutable";
+/// A video that was taken off stops to begin after this long.
+const LADDER: &str = "max-age=60";
+
+/// Names what is to be played.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Wanted {
+    /// Whose recording.
+    pub stream: StreamId,
+    /// Which piece of it, in microseconds of playing time; None: all.
+    pub piece_us: Option<(i64, i64)>,
+}
+
+/// The recording can't be had.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum VodError {
+    /// It isn't stored, or no longer.
+    #[error("the recording is not stored")]
+    Missing,
+    /// The piece lies outside of it.
+    #[error("the piece lies outside the recording")]
+    Outside,
+    /// Its description is damaged: an operator has to restore it.
+    #[error("recording.json of stream {0} can't be read ({1}); restore it from a backup")]
+    Damaged(StreamId, Arc<serde_json::Error>),
+    /// Storage failed: a retry may help.
+    #[error("storage failed")]
+    Storage(#[source] ColdError),
+}
+
+/// A recording with the playlists that were asked for.
+struct Title {
+    recording: Arc<Recording>,
+    begin_at_us: i64,
+    texts: Mutex<HashMap<Route, Arc<Text>>>,
+    download: OnceCell<Arc<Download>>,
+}
+
+#[derive(Default)]
+struct Shelf {
+    // A cell without a value is being read; whoever asks meanwhile waits for it.
+    titles: HashMap<Wanted, Arc<OnceCell<Arc<Title>>>>,
+    // Those with a value and their segments, the longest unused first.
+    order: VecDeque<(Wanted, usize)>,
+    segments: usize,
+}
+
+/// Recordings and clips, to be played. Clones share it.
+#[derive(Clone)]
+pub struct Library {
+    cold: Arc<dyn Cold>,
+    shelf: Arc<Mutex<Shelf>>,
+    gzips_total: Arc<AtomicU64>,
+}
+
+impl Library {
+    /// A library of what `cold` stores.
+    #[must_use]
+    pub fn new(cold: Arc<dyn Cold>) -> Self {
+        Self { cold, shelf: Arc::default(), gzips_total: Arc::default() }
+    }
+
+    /// Forgets what is known of a stream's recording and its pieces: it changed, or is gone.
+    pub fn forget(&self, stream: StreamId) {
+        self.cold.forget(stream);
+        let mut shelf = self.shelf.lock();
+        shelf.titles.retain(|wanted, _| wanted.stream != stream);
+        let gone: usize = shelf.order.iter().filter(|(w, _)| w.stream == stream).map(|o| o.1).sum();
+        shelf.order.retain(|(wanted, _)| wanted.stream != stream);
+        shelf.segments -= gone;
+    }
+
+    /// What a video holds.
+    ///
+    /// # Errors
+    /// See [`VodError`].
+    pub async fn recording(&self, wanted: Wanted) -> Result<Arc<Recording>, VodError> {
+        Ok(Arc::clone(&self.title(wanted).await?.recording))
+    }
+
+    /// A key picture at `share` (0 to 1) of a video, of its smallest
+    /// rendition: its configuration and access unit. None: it has none.
+    ///
+    /// # Errors
+    /// See [`VodError`].
+    pub async fn still(
+        &self,
+        wanted: Wanted,
+        share: f64,
+    ) -> Result<Option<(TrackInit, Bytes)>, VodError> {
+        let recording = self.recording(wanted).await?;
+        let Some(place) = still::place(&recording, share) else { return Ok(None) };
+        let still::Place { rendition, run, msn, end } = place;
+        let init = Object::Init { stream: wanted.stream, rendition, run };
+        let segment = Object::Segment { stream: wanted.stream, rendition, msn };
+        let (init, segment) = (self.read(init).await?, self.read(segment).await?);
+        Ok(still::picture(&place, &init, &segment.slice(..segment.len().min(end as usize))))
+    }
+
+    /// The video as one MP4 file: its best picture and its sound. The first
+    /// who asks waits until every segment's header is read.
+    ///
+    /// # Errors
+    /// See [`VodError`].
+    pub async fn download(&self, wanted: Wanted) -> Result<Arc<Download>, VodError> {
+        let title = self.title(wanted).await?;
+        let plan = async {
+            let (recording, cold) = (Arc::clone(&title.recording), Arc::clone(&self.cold));
+            let planned = tokio::task::spawn_blocking(move || {
+                mp4::plan(&recording, wanted.stream, |object| cold.open(object))
+            });
+            let planned = planned.await.unwrap_or_else(|died| Err(io::Error::other(died)));
+            planned.map(Arc::new).map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => VodError::Missing,
+                _ => VodError::Storage(ColdError::Storage(Arc::new(error))),
+            })
+        };
+        title.download.get_or_try_init(|| plan).await.cloned()
+    }
+
+    /// The bytes of a piece of a download, as slices of its segment.
+    ///
+    /// # Errors
+    /// See [`VodError`].
+    pub async fn piece(&self, piece: &Piece) -> Result<Vec<Bytes>, VodError> {
+        let segment = self.read(piece.object).await?;
+        let slices = piece.places.iter().map(|(at, len)| {
+            let (from, to) = (*at as usize, (at + len) as usize);
+            (to <= segment.len()).then(|| segment.slice(from..to))
+        });
+        slices.collect::<Option<_>>().ok_or(VodError::Missing)
+    }
+
+    /// Answers a request for `path`, which is what follows the video's name.
+    /// `is_shared`: caches between us and the viewer may keep it.
+    pub async fn respond(
+        &self,
+        wanted: Wanted,
+        path: &str,
+        headers: &HeaderMap,
+        method: &Method,
+        is_shared: bool,
+    ) -> Response<HlsBody> {
+        if method == Method::OPTIONS {
+            return reply::preflight();
+        }
+        let route = Route::parse(path);
+        let mut response = match route {
+            _ if method != Method::GET && method != Method::HEAD => reply::wrong_method(),
+            None | Some(Route::Part(..)) => {
+                problem(StatusCode::NOT_FOUND, "a video has no such resource")
+            }
+            Some(route) => match self.answer(wanted, route, headers, method).await {
+                Ok(response) => response,
+                Err(refusal) => problem(refusal.status, refusal.detail),
+            },
+        };
+        finish(&mut response, route, is_shared);
+        if method == Method::HEAD {
+            *response.body_mut() = HlsBody::Empty;
+        }
+        response
+    }
+
+    async fn answer(
+        &self,
+        wanted: Wanted,
+        route: Route,
+        headers: &HeaderMap,
+        method: &Method,
+    ) -> Result<Response<HlsBody>, Refusal> {
+        let title = self.title(wanted).await.map_err(|error| refusal(wanted, &error))?;
+        let recording = &title.recording;
+        let gap = Refusal::not_found("the video has no such segment");
+        let object = match route {
+            Route::Segment(rendition, msn) => {
+                let at = recording.moments.binary_search_by_key(&msn, |m| m.msn);
+                let track = track(recording, rendition)?;
+                let stored = at.ok().and_then(|at| track.stored.get(at)?.as_ref());
+                stored.ok_or(gap)?;
+                Object::Segment { stream: wanted.stream, rendition, msn }
+            }
+            Route::Init(rendition, run) => {
+                let track = track(recording, rendition)?;
+                let known = track.inits.iter().any(|(of, _)| *of == run);
+                known.then_some(()).ok_or(gap)?;
+                Object::Init { stream: wanted.stream, rendition, run }
+            }
+            _ => {
+                let text = title.text(route)?;
+                let gzip = reply::accepts_gzip(headers);
+                let body = if gzip { text.gzip(&self.gzips_total) } else { text.plain() };
+                return Ok(reply::playlist(body, gzip));
+            }
+        };
+        let bytes = self.read(object).await.map_err(|error| refusal(wanted, &error))?;
+        // Read just now, so it is whole and opening it doesn't wait.
+        let file = self.cold.reopen(object, bytes.len() as u64);
+        let file = file.map(|file| InFile { file, offset: 0 });
+        let body = HlsBody::Chunks { chunks: VecDeque::from([bytes]), file };
+        Ok(reply::media(body, matches!(route, Route::Init(..)), headers, method))
+    }
+
+    async fn read(&self, object: Object) -> Result<Bytes, VodError> {
+        self.cold.read(object).await.map_err(|error| match error {
+            ColdError::Missing => VodError::Missing,
+            ColdError::Storage(_) => VodError::Storage(error),
+        })
+    }
+
+    async fn title(&self, wanted: Wanted) -> Result<Arc<Title>, VodError> {
+        let cell = Arc::clone(self.shelf.lock().titles.entry(wanted).or_default());
+        let outcome = cell.get_or_try_init(|| self.load(wanted)).await.cloned();
+        self.shelf.lock().settle(wanted, &outcome);
+        outcome
+    }
+
+    async fn load(&self, wanted: Wanted) -> Result<Arc<Title>, VodError> {
+        let stream = wanted.stream;
+        let text = self.read(Object::Recording { stream }).await?;
+        // Hours of it are megabytes of text.
+        let parsed = tokio::task::spawn_blocking(move || serde_json::from_slice(&text)).await;
+        let whole: Recording = match parsed {
+            Ok(parsed) => parsed.map_err(|e| VodError::Damaged(stream, Arc::new(e)))?,
+            Err(died) => {
+                let error = Arc::new(io::Error::other(died));
+                return Err(VodError::Storage(ColdError::Storage(error)));
+            }
+        };
+        let (recording, begin_at_us) = match wanted.piece_us {
+            None => (whole, 0),
+            Some((from_us, to_us)) => {
+                let (piece, begins_us) = whole.cut(from_us, to_us).ok_or(VodError::Outside)?;
+                (piece, (from_us - begins_us).max(0))
+            }
+        };
+        let recording = Arc::new(recording);
+        let (texts, download) = (Mutex::default(), OnceCell::new());
+        Ok(Arc::new(Title { recording, begin_at_us, texts, download }))
+    }
+}
+
+impl Shelf {
+    /// Keeps what was read, within the budget; forgets what failed.
+    fn settle(&mut self, wanted: Wanted, outcome: &Result<Arc<Title>, VodError>) {
+        match (outcome, self.order.iter().position(|(of, _)| *of == wanted)) {
+            (Ok(_), Some(at)) => {
+                let used = self.order.remove(at);
+                self.order.extend(used);
+            }
+            (Ok(title), None) if self.titles.contains_key(&wanted) => {
+                let recording = &title.recording;
+                let segments = recording.moments.len() * (recording.tracks.len() + 1);
+                self.segments += segments;
+                self.order.push_back((wanted, segments));
+            }
+            (Ok(_), None) => {}
+            (Err(_), _) => {
+                self.titles.remove(&wanted);
+            }
+        }
+        // The newest stays, however long it is.
+        while self.segments > SEGMENTS_MAX && self.order.len() > 1 {
+            let Some((oldest, segments)) = self.order.pop_front() else { break };
+            self.segments -= segments;
+            self.titles.remove(&oldest);
+        }
+    }
+}
+
+impl Title {
+    /// A playlist's text, made when it is first asked for.
+    fn text(&self, route: Route) -> Result<Arc<Text>, Refusal> {
+        if let Some(known) = self.texts.lock().get(&route) {
+            return Ok(Arc::clone(known));
+        }
+        let recording = &*self.recording;
+        let text = match route {
+            Route::Multivariant => playlist::multivariant(recording, self.begin_at_us)
+                .ok_or(Refusal::not_found("nothing was published"))?,
+            Route::IFrames(rendition) if !rendition.is_video() => {
+                return Err(Refusal::not_found("sound has no I-frames"));
+            }
+            Route::Media(rendition) | Route::IFrames(rendition) => {
+                let iframes = matches!(route, Route::IFrames(_));
+                playlist::media(recording, track(recording, rendition)?, iframes)
+            }
+            _ => return Err(Refusal::not_found("a video has no such resource")),
+        };
+        let text = Arc::new(Text::new(text));
+        Ok(Arc::clone(self.texts.lock().entry(route).or_insert(text)))
+    }
+}
+
+fn track(recording: &Recording, rendition: Rendition) -> Result<&RecordedTrack, Refusal> {
+    let mut tracks = recording.tracks.iter();
+    let found = tracks.find(|track| track.rendition == rendition);
+    found.ok_or(Refusal::not_found("the video has no such rendition"))
+}
+
+fn refusal(wanted: Wanted, error: &VodError) -> Refusal {
+    match error {
+        VodError::Missing => Refusal::not_found("no longer stored"),
+        VodError::Outside => Refusal::not_found("the clip lies outside its recording"),
+        VodError::Damaged(..) | VodError::Storage(_) => {
+            tracing::warn!(stream = %wanted.stream, %error, "a video can't be played");
+            Refusal::unavailable("storage failed; try again")
+        }
+    }
+}
+
+/// Adds what every response has.
+fn finish(response: &mut Response<HlsBody>, route: Option<Route>, is_shared: bool) {
+    let is_ok = response.status().is_success();
+    let lifetime = match route {
+        _ if !is_ok => "no-store".to_owned(),
+        Some(Route::Multivariant) => LADDER.to_owned(),
+        _ => IMMUTABLE.to_owned(),
+    };
+    let who = if is_shared { "public" } else { "private" };
+    let cache = if is_ok { format!("{who}, {lifetime}") } else { lifetime };
+    let length = response.body().len();
+    let headers = response.headers_mut();
+    if let Ok(cache) = HeaderValue::try_from(cache) {
+        headers.insert(header::CACHE_CONTROL, cache);
+    }
+    headers.insert(header::CONTENT_LENGTH, length.into());
+    if route.is_some_and(Route::is_playlist) {
+        headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    }
+    reply::cors(headers);
+}
+
+#[cfg(test)]
+mod tests;
