@@ -52,14 +52,15 @@ pub fn restore(
     }
     let mut resume = Resume {
         next_msn: newest.msn + 1,
-        // One run may have begun unannounced; the skipped segments get its number.
+        // One run may have begun unannounced.
         next_run: last_run + 2,
         end: MediaTime::new(newest.end_us, 1_000_000),
         origin_wall_us: newest.wall_us.saturating_sub(newest.start_us.max(0).unsigned_abs()),
     };
     if !past.ended {
         let mut skipped = SegmentMeta { gap: true, bytes: 0, iframe_bytes: None, ..newest };
-        skipped.run = last_run + 1;
+        // As they were shown, if they were: without a discontinuity of their own.
+        skipped.run = last_run;
         let duration_us = newest.end_us - newest.start_us;
         for _ in 0..SKIPPED {
             skipped.msn += 1;
