@@ -54,7 +54,7 @@ web/node_modules/.package-lock.json: web/package-lock.json | packages
 	cd web && npm ci --no-audit --no-fund
 	touch $@
 
-web/dist/index.html: web/node_modules/.package-lock.json $(shell find web/src web/public web/index.html web/vite.config.ts -type f 2>/dev/null)
+web/dist/index.html: web/node_modules/.package-lock.json $(shell find web/app web/art web/styles web/index.html web/vite.config.ts -type f)
 	cd web && npm run build
 	touch $@
 

@@ -16,7 +16,7 @@ use super::client_runtime;
 pub struct Publish {
     /// An MP4 or FLV file with H.264, HEVC or AV1, and AAC or Opus.
     file: PathBuf,
-    /// rtmp[s]://HOST[:PORT]/APP/KEY; {n} becomes the copy's number.
+    /// rtmp[s]://HOST[:PORT]/APP/KEY; an n in braces becomes the copy's number.
     url: String,
     /// How many copies at once.
     #[arg(long, default_value_t = 1)]
