@@ -239,7 +239,8 @@ impl Archive {
             (track.rendition, track.inits.last().map(|(run, _)| *run), segments)
         });
         let tracks = tracks.collect();
-        self.enqueue(stream, Job::Adopt { stream, tracks, ended: restored.ended }, 0);
+        let (skipped, ended) = (restored.skipped.clone(), restored.ended);
+        self.enqueue(stream, Job::Adopt { stream, tracks, skipped, ended }, 0);
     }
 
     /// Deletes all of a finished stream's files; they are gone when this

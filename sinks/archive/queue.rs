@@ -8,6 +8,8 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 use records::{Rendition, Segment, StreamId, TrackStart};
 
+use crate::hls::SegmentMeta;
+
 /// `(media sequence number, end in microseconds, gap)`.
 pub(super) type Adopted = (u64, i64, bool);
 
@@ -29,6 +31,8 @@ pub(super) enum Job {
     Adopt {
         stream: StreamId,
         tracks: Vec<(Rendition, Option<u64>, Vec<Adopted>)>,
+        /// Gaps of every track that aren't announced yet.
+        skipped: Vec<SegmentMeta>,
         ended: bool,
     },
     Delete {

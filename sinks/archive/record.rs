@@ -3,7 +3,7 @@
 use records::{MediaTime, Rendition, StreamId};
 use serde::{Deserialize, Serialize};
 
-use crate::hls::Shape;
+use crate::hls::{SegmentMeta, Shape};
 
 /// One announcement, as JSON: `{"segment": {…}}`, `{"track": {…}}` or
 /// `"end"`. The key is the stream. Fields may be added; readers ignore what
@@ -60,6 +60,25 @@ pub struct SegmentRecord {
     /// Bytes from its start to the end of its first picture.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub iframe_bytes: Option<u32>,
+}
+
+impl SegmentRecord {
+    /// A gap that a restart lists.
+    pub(super) fn gap(rendition: Rendition, gap: &SegmentMeta) -> Self {
+        Self {
+            rendition,
+            msn: gap.msn,
+            run: gap.run,
+            start: MediaTime::new(gap.start_us, 1_000_000),
+            duration: MediaTime::new(gap.end_us - gap.start_us, 1_000_000),
+            wall_us: gap.wall_us,
+            bytes: 0,
+            parts: 0,
+            gap: true,
+            lost: false,
+            iframe_bytes: None,
+        }
+    }
 }
 
 impl Announcement {

@@ -57,6 +57,7 @@ pub fn restore(
         end: MediaTime::new(newest.end_us, 1_000_000),
         origin_wall_us: newest.wall_us.saturating_sub(newest.start_us.max(0).unsigned_abs()),
     };
+    let mut all_skipped = Vec::new();
     if !past.ended {
         let mut skipped = SegmentMeta { gap: true, bytes: 0, iframe_bytes: None, ..newest };
         // As they were shown, if they were: without a discontinuity of their own.
@@ -68,11 +69,12 @@ pub fn restore(
             skipped.end_us += duration_us;
             skipped.wall_us += duration_us.unsigned_abs();
             tracks.iter_mut().for_each(|track| track.segments.push(skipped));
+            all_skipped.push(skipped);
         }
         resume.next_msn += SKIPPED;
         resume.end = MediaTime::new(skipped.end_us, 1_000_000);
     }
-    Some(RestoredStream { tracks, ended: past.ended, resume })
+    Some(RestoredStream { tracks, skipped: all_skipped, ended: past.ended, resume })
 }
 
 #[derive(Default)]

@@ -219,6 +219,26 @@ async fn a_restart_shows_the_old_window_and_goes_on_after_it() {
         assert_eq!(get(path).await.0, status, "{path}");
     }
     archive.close();
+
+    // A second restart lists what the first skipped as it did.
+    let archive = start(root.path(), Keep::Forever, &log);
+    let restored = archive.restore(fake.stream, log.decoded(), window).unwrap();
+    assert_eq!(gaps(&restored.tracks[0]), [8, 9, 12, 13]);
+    let again = Origin::new(HlsConfig::default(), Arc::new(archive.reader()));
+    again.open(fake.stream, Some(restored));
+    let headers = HeaderMap::new();
+    let response =
+        again.respond(fake.stream, "source/index.m3u8", None, &headers, &Method::GET).await;
+    let after = HlsBody::into_bytes(response.into_body());
+    let after = String::from_utf8(after.to_vec()).unwrap();
+    let lines = |text: &str| {
+        let from = text.find("\n5.m4s\n").unwrap();
+        let to = text.find("\n11.m4s\n").unwrap();
+        let is_kept = |line: &&str| !line.starts_with("#EXT-X-PART:");
+        text[from..to].lines().filter(is_kept).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(lines(&after), lines(&text));
+    archive.close();
 }
 
 #[test]

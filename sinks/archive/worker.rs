@@ -65,9 +65,15 @@ impl<A: Announce> Worker<A> {
                 self.say(stream, &Announcement::End);
                 self.ended.push((stream, Instant::now()));
             }
-            Job::Adopt { stream, tracks, ended } => {
+            Job::Adopt { stream, tracks, skipped, ended } => {
                 for (rendition, run, segments) in tracks {
                     self.adopt((stream, rendition), run, &segments);
+                    for gap in &skipped {
+                        self.say(
+                            stream,
+                            &Announcement::Segment(SegmentRecord::gap(rendition, gap)),
+                        );
+                    }
                 }
                 if ended {
                     self.ended.push((stream, Instant::now()));

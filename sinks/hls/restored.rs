@@ -91,6 +91,9 @@ pub struct Resume {
 pub struct RestoredStream {
     /// Its renditions.
     pub tracks: Vec<RestoredTrack>,
+    /// The gaps at the end of every track, for what a crash may have shown
+    /// without storing it. To be announced: the next restart lists them too.
+    pub skipped: Vec<SegmentMeta>,
     /// Whether the broadcast is over.
     pub ended: bool,
     /// Where it goes on, if it does.
@@ -128,7 +131,8 @@ mod tests {
         let end = MediaTime::new(2, 1);
         let resume = Resume { next_msn: 2, next_run: 1, end, origin_wall_us: 0 };
         let (origin, stream) = (origin(), StreamId::generate());
-        let restored = RestoredStream { tracks: vec![track], ended: true, resume };
+        let restored =
+            RestoredStream { tracks: vec![track], skipped: Vec::new(), ended: true, resume };
         origin.open(stream, Some(restored));
         let text = text(&origin, stream, "audio/index.m3u8").await;
         let lines = "01.008Z\n#EXT-X-GAP\n#EXTINF:0.992,\n1.m4s\n";

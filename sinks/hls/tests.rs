@@ -371,7 +371,10 @@ async fn after_a_restart_numbers_go_on() {
     let object = Object::Segment { stream: fake.stream, rendition: Rendition::Source, msn: 45 };
     cold.0.lock().unwrap().insert(object, Bytes::from_static(b"moofs"));
     let origin = Origin::new(HlsConfig::default(), cold);
-    origin.open(fake.stream, Some(RestoredStream { tracks, ended: false, resume }));
+    origin.open(
+        fake.stream,
+        Some(RestoredStream { tracks, skipped: Vec::new(), ended: false, resume }),
+    );
     let before = playlist(&origin, fake.stream, "source/index.m3u8").await;
     assert_eq!((before.media_sequence, before.discontinuity_sequence), (40, 3));
     assert_eq!(before.hints.len(), 1);

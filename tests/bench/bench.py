@@ -298,7 +298,30 @@ def panic():
                sum(1 for r in reports if r["stalls"] or r["violations"]), None, "0", "of 20")
 
 
-FIGURES = [latency, part_delay, passthrough_cost, ladder_cost, delivery, thousand_viewers, rescale, panic]
+def video():
+    """From the end of a broadcast to its video's last playlist being there."""
+    with Lab() as lab:
+        server = lab.millstream(transcode__enabled="false")
+        clip, delays = lab.clip("video", 2450), []
+        for _ in range(2 * RUNS):
+            [stream] = server.create(1)
+            subprocess.run([BINARY, "publish", clip, ingest(server, stream), "--loop", "--seconds", "10"],
+                           check=True, capture_output=True, timeout=60)
+            ended = time.monotonic()
+            found = wait_for(lambda: server.api("GET", f"/api/videos?stream_id={stream['stream_id']}")["videos"],
+                             pause=0.02)
+            top = found[0]["playback_url"]
+            for line in urllib.request.urlopen(top, timeout=30).read().decode().splitlines():
+                if line and not line.startswith("#"):
+                    media = urllib.request.urlopen(top.rsplit("/", 1)[0] + "/" + line, timeout=30).read()
+                    if b"#EXT-X-ENDLIST" not in media:
+                        raise RuntimeError("the video's playlist has no end")
+            delays.append(time.monotonic() - ended)
+        yield ("end of the broadcast → video can be played, slowest", max(delays), None, "≤ 2", "s")
+
+
+FIGURES = [latency, part_delay, passthrough_cost, ladder_cost, delivery, thousand_viewers, rescale, panic,
+           video]
 
 
 def main():

@@ -196,7 +196,7 @@ class Lab(contextlib.ExitStack):
         )
 
 
-def wait_for(check, seconds=30):
+def wait_for(check, seconds=30, pause=0.2):
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -207,7 +207,7 @@ def wait_for(check, seconds=30):
             pass
         if time.monotonic() > deadline:
             raise TimeoutError(f"nothing within {seconds} s")
-        time.sleep(0.2)
+        time.sleep(pause)
 
 
 def cpu_share(process, seconds):
