@@ -83,6 +83,10 @@ async fn soak() {
         random ^= random << 5;
         let blow = blow(random);
         let victim = random as usize / 100 % STREAMS;
+        // Publishers take their time to come back from the blow before.
+        for stream in &streams {
+            server.state(stream, "STREAM_ACTIVE").await;
+        }
         let player = Player::start(&streams[victim]);
         match blow {
             Blow::Rescale(workers) => {
