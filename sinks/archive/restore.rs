@@ -60,11 +60,15 @@ pub fn restore(
     let mut all_skipped = Vec::new();
     if !past.ended {
         let mut skipped = SegmentMeta { gap: true, bytes: 0, iframe_bytes: None, ..newest };
-        // As they were shown, if they were: without a discontinuity of their own.
+        // As it was shown, if it was: in the run that was open.
         skipped.run = last_run;
         let duration_us = newest.end_us - newest.start_us;
-        for _ in 0..SKIPPED {
+        for number in 1..=SKIPPED {
             skipped.msn += 1;
+            if number == SKIPPED {
+                // So that no segment has two boundaries before it.
+                skipped.run = last_run + 1;
+            }
             skipped.start_us += duration_us;
             skipped.end_us += duration_us;
             skipped.wall_us += duration_us.unsigned_abs();
