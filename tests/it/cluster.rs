@@ -7,13 +7,14 @@ use clients::WatchReport;
 use futures_util::future::join_all;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use crate::support::eventually;
 use crate::support::feed::{Feed, small_clip};
 use crate::support::http::get;
 use crate::support::player::assert_clean;
 use crate::support::scene::{begin, finish, seconds, server, server_with};
+use crate::support::server::Server;
 
 /// Sum of an operator's counter over its workers.
 fn sum(cluster: &Value, operator: &str, counter: &str) -> u64 {
@@ -26,6 +27,14 @@ fn queue(cluster: &Value, name: &str) -> u64 {
     let queues = cluster["queues"].as_array().expect("queues");
     let own = queues.iter().find(|q| q["name"] == name).expect("the queue");
     own["records_total"].as_u64().expect("records_total")
+}
+
+/// Waits until the server took `count` packets since its start.
+async fn taken(server: &Server, count: u64) {
+    eventually("packets", async || {
+        (queue(&server.cluster().await, "packets") >= count).then_some(())
+    })
+    .await;
 }
 
 fn assert_unbroken(report: &WatchReport) {
@@ -42,8 +51,9 @@ async fn nothing_is_lost_while_workers_come_and_go() {
         finish(publisher, player).await
     }));
     let rescales = async {
-        for workers in [2, 4, 3, 1] {
-            sleep(Duration::from_millis(1200)).await;
+        // Each generation takes a good second of the 7 s that are published.
+        for (workers, count) in [(2, 250), (4, 500), (3, 750), (1, 1000)] {
+            taken(&server, count).await;
             assert_eq!(server.scale(workers).await["workers"], workers);
         }
     };
@@ -169,9 +179,10 @@ async fn a_rescale_and_a_panic_are_not_seen_in_a_ladder_either() {
         Feed { clip, length: seconds(7), ..Feed::default() }.run(&mut publisher).await;
     };
     let trouble = async {
-        sleep(seconds(2)).await;
+        // After two of the seven seconds, and after three.
+        taken(&server, 140).await;
         server.scale(2).await;
-        sleep(seconds(1)).await;
+        taken(&server, 210).await;
         let body = json!({ "stream_id": stream.id, "operator": "segment" });
         let answer = server.admin(Method::POST, "/api/cluster/faults", Some(body)).await;
         assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.text());

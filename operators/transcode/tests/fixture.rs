@@ -149,8 +149,8 @@ pub struct Fixture {
     msn: u64,
     /// By run and rendition.
     pub delivered: BTreeMap<(u64, Rendition), Delivered>,
-    // The run each rendition is in, as its last RungDrained left it.
-    current: BTreeMap<Rendition, u64>,
+    // The run each stream's renditions are in, as their last RungDrained left it.
+    current: BTreeMap<(StreamId, Rendition), u64>,
 }
 
 /// Limits that never shed however fast a test pushes.
@@ -245,6 +245,7 @@ impl Fixture {
                 return;
             }
             assert!(Instant::now() < by, "not in time: {:?} {:?}", self.summary(), self.events);
+            // Between two looks: an intake can't be waited for.
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -269,29 +270,29 @@ impl Fixture {
     }
 
     fn take(&mut self, frame: Frame) {
-        let runs = &self.current;
-        let now = |rendition: &Rendition| runs.get(rendition).copied().unwrap_or(0);
+        let (stream, runs) = (frame.stream, &self.current);
+        let now = |of: Rendition| runs.get(&(stream, of)).copied().unwrap_or(0);
         match frame.body {
             FrameBody::RungStart { rendition, run, init } => {
                 let entry = self.delivered.entry((run, rendition)).or_default();
                 assert!(entry.init.replace(init).is_none(), "started twice");
-                self.current.insert(rendition, run);
+                self.current.insert((stream, rendition), run);
             }
             FrameBody::Sample(sample) => {
-                let key = (now(&sample.rendition), sample.rendition);
+                let key = (now(sample.rendition), sample.rendition);
                 let entry = self.delivered.entry(key).or_default();
                 assert!(entry.init.is_some() && !entry.drained, "out of order");
                 assert!(frame.arrival_us > 0);
                 entry.samples.push(sample);
             }
             FrameBody::RungGap { rendition, msn } => {
-                let key = (now(&rendition), rendition);
+                let key = (now(rendition), rendition);
                 self.delivered.entry(key).or_default().gaps.push(msn);
             }
             FrameBody::RungDrained { rendition, run } => {
                 let entry = self.delivered.entry((run, rendition)).or_default();
                 assert!(!std::mem::replace(&mut entry.drained, true), "drained twice");
-                self.current.insert(rendition, run + 1);
+                self.current.insert((stream, rendition), run + 1);
             }
             other => panic!("not of the encoded path: {other:?}"),
         }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use records::{FrameBody, Rendition, Rung, Sample};
 
-use super::fixture::{Clip, Fixture, patient, pts};
+use super::fixture::{Clip, Fixture, patient};
 use crate::transcode::{EventKind, TranscodeConfig};
 
 const R240: Rendition = Rendition::Rung(240);
@@ -16,17 +16,29 @@ fn two_rungs() -> TranscodeConfig {
     TranscodeConfig { ladder: vec![rung(240, 400), rung(160, 250)], ..patient() }
 }
 
-/// Publishes in real time times `speed`; a cut at each keyframe.
-fn publish_paced(f: &mut Fixture, clip: &Clip, speed: f64) {
-    let begin = Instant::now();
-    for (index, sample) in clip.samples.iter().enumerate() {
-        let due = Duration::from_secs_f64(index as f64 / 25.0 / speed);
-        std::thread::sleep(due.saturating_sub(begin.elapsed()));
-        if sample.keyframe {
-            f.cut(pts(sample), clip.init.timescale);
-        }
-        f.offer(FrameBody::Sample(sample.clone()));
+/// A rung that takes an hour per picture.
+const HANGS: Option<(u16, u64)> = Some((240, 3_600_000_000));
+
+/// Publishes a clip again and again, one each `pace`, until there is an event
+/// like `awaited`; how often. Time passes on purpose: an encoder is slow or
+/// not by the publisher's clock.
+fn publish_until(
+    f: &mut Fixture,
+    clip: &Clip,
+    pace: Duration,
+    awaited: impl Fn(&EventKind) -> bool,
+) -> i64 {
+    let ticks = clip.samples.len() as i64 * 512;
+    let by = Instant::now() + Duration::from_secs(20);
+    let mut times = 0;
+    while !f.events.lock().iter().any(&awaited) {
+        assert!(Instant::now() < by, "{:?}", f.events.lock());
+        let begin = Instant::now();
+        f.publish(clip, times * ticks);
+        times += 1;
+        std::thread::sleep(pace.saturating_sub(begin.elapsed()));
     }
+    times
 }
 
 #[test]
@@ -43,15 +55,7 @@ fn a_slow_rung_is_shed_first_and_comes_back() {
     let mut f = Fixture::slowed(config, Some((240, 12_000)));
     f.run(&clip, 0, true);
     let restored = EventKind::Restored { rendition: R240 };
-    let by = Instant::now() + Duration::from_secs(20);
-    let mut segments = 0;
-    while !f.events.lock().contains(&restored) {
-        assert!(Instant::now() < by, "{:?}", f.events.lock());
-        let (shift, begin) = (segments * GOP, Instant::now());
-        f.publish(&clip, shift);
-        segments += 1;
-        std::thread::sleep(Duration::from_millis(40).saturating_sub(begin.elapsed()));
-    }
+    let segments = publish_until(&mut f, &clip, Duration::from_millis(40), |e| *e == restored);
     assert!(f.pool.snapshot()[0].rungs.iter().any(|r| r.frames_out > 0));
     f.offer(FrameBody::Pause);
     f.drained(0, &[R240, R160]);
@@ -73,21 +77,26 @@ fn a_slow_rung_is_shed_first_and_comes_back() {
 
 #[test]
 fn a_full_queue_skips_to_a_keyframe() {
-    let clip = Clip::make(320, 256, 150, 5);
+    let clip = Clip::make(320, 256, 5, 5);
     let config = TranscodeConfig { queue_frames_max: 8, ..two_rungs() };
+    // Takes 2 ms per picture, published every millisecond.
     let mut f = Fixture::slowed(config, Some((160, 2000)));
     f.run(&clip, 0, true);
-    publish_paced(&mut f, &clip, 40.0);
+    let segments = publish_until(
+        &mut f,
+        &clip,
+        Duration::from_millis(5),
+        |e| matches!(e, EventKind::Skipped { pictures } if *pictures > 0),
+    );
     f.offer(FrameBody::Pause);
     f.drained(0, &[R160]);
     let events = f.events.lock().clone();
     assert!(events.contains(&EventKind::Skipping), "{events:?}");
-    assert!(events.iter().any(|e| matches!(e, EventKind::Skipped { pictures } if *pictures > 0)));
     let rung = f.of(0, R160);
     let begun: Vec<u64> = rung.keyframes().iter().map(|at| *at as u64 / (5 * 512)).collect();
     let mut all: Vec<u64> = begun.iter().chain(&rung.gaps).copied().collect();
     all.sort_unstable();
-    assert_eq!(all, (0..30).collect::<Vec<_>>());
+    assert_eq!(all, (0..segments.unsigned_abs()).collect::<Vec<_>>());
     let snapshot = f.pool.snapshot();
     assert!(snapshot.is_empty(), "no run is being encoded any more");
 }
@@ -135,8 +144,7 @@ fn a_source_that_never_decodes_ends_in_gaps() {
 fn an_encoder_that_hangs_is_drained_by_the_deadline() {
     let clip = Clip::make(320, 256, 30, 10);
     let config = TranscodeConfig { drain_ms_max: 300, ..two_rungs() };
-    // 20 s per picture.
-    let mut f = Fixture::slowed(config, Some((240, 20_000_000)));
+    let mut f = Fixture::slowed(config, HANGS);
     f.run(&clip, 0, true);
     f.publish(&clip, 0);
     f.offer(FrameBody::Pause);
@@ -155,7 +163,7 @@ fn an_encoder_that_hangs_is_drained_by_the_deadline() {
 #[test]
 fn one_stream_does_not_wait_for_another() {
     let clip = Clip::make(320, 256, 30, 10);
-    let mut f = Fixture::slowed(two_rungs(), Some((240, 20_000_000)));
+    let mut f = Fixture::slowed(two_rungs(), HANGS);
     f.run(&clip, 0, true);
     f.publish(&clip, 0);
     // A second stream in the same pool, without the slow rung.
@@ -166,6 +174,7 @@ fn one_stream_does_not_wait_for_another() {
     f.offer(FrameBody::Pause);
     f.drained(1, &[R160]);
     assert_eq!(f.of(1, R160).times(), small.times());
+    assert!(f.of(0, R240).samples.is_empty(), "the first one is waiting still");
 }
 
 #[test]

@@ -120,6 +120,7 @@ impl Server {
             if done(self) {
                 return;
             }
+            // Between two looks: an intake's and the meters' changes can't be waited for.
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         panic!("waited in vain: {what}");

@@ -119,6 +119,8 @@ async fn a_full_stream_is_not_read() {
         }
         peer
     });
+    server.until("full", |s| s.gate.intake.unread_bytes() >= 64 << 10).await;
+    // Time passes on purpose: more would come in by then if it were read.
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(server.gate.intake.unread_bytes() < 128 << 10);
     assert!(!flood.is_finished());
@@ -146,7 +148,7 @@ async fn an_order_is_obeyed_while_waiting_for_room() {
     for time in 0..3 {
         peer.send(kind::VIDEO, time, vec![0; 100]).await;
     }
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    server.until("full", |s| s.gate.intake.unread_bytes() > 0).await;
     let close = Order::Close { reason: "new key".into(), may_return: false };
     server.gate.orders.send(close).unwrap();
     assert_eq!(peer.statuses("").await, ["NetStream.Publish.Denied"]);
