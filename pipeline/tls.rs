@@ -214,5 +214,4 @@ pub fn self_signed(names: &[String], cert: &Path, key: &Path) -> Result<(), TlsE
 }
 
 #[cfg(test)]
-#[path = "tls_tests.rs"]
 mod tests;

@@ -48,8 +48,6 @@ mod checker;
 pub(crate) mod fake;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod tests_blocking;
 
 pub use body::{HlsBody, InFile};
 pub use cold::{Cold, ColdError, ColdRead, NoCold, Object};

@@ -12,7 +12,9 @@ use tokio::time::{Instant, sleep_until};
 use crate::support::feed::{Feed, b_frame_clip, clip, small_clip};
 use crate::support::player::{Player, assert_clean, assert_lawful, discontinuities};
 use crate::support::rtmp::{Answer, Rtmp};
-use crate::support::scene::{begin, finish, reconnect, reset, seconds, server, server_with};
+use crate::support::scene::{
+    begin, finish, reconnect, reconnect_after_gaps, reset, seconds, server, server_with,
+};
 use crate::support::{eventually, resident_mib};
 
 // MediaMTX 2214, PeerTube 6501, Owncast 4073, SRS 1052
@@ -43,14 +45,7 @@ async fn pain_03_parts_keep_their_target_in_every_rendition_also_after_a_resume(
     let server = server().await;
     let (stream, mut publisher, player) = begin(&server, "parts").await;
     Feed { length: seconds(2), ..Feed::default() }.run(&mut publisher).await;
-    reset(publisher);
-    server.state(&stream, "RECONNECTING").await;
-    // Long enough for gaps to be listed.
-    eventually("gap", async || {
-        server.media(&stream, "source").await.segments.iter().any(|s| s.head.gap).then_some(())
-    })
-    .await;
-    let mut publisher = reconnect(&server, &stream).await;
+    let mut publisher = reconnect_after_gaps(&server, &stream, publisher).await;
     Feed { length: seconds(2), ..Feed::default() }.run(&mut publisher).await;
     assert_clean(&finish(publisher, player).await);
     for rendition in ["source", "audio"] {

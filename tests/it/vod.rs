@@ -1,6 +1,9 @@
 //! Every broadcast becomes a video: whole, of the right length, playable by
 //! programs that we did not write, and gone when it is deleted.
 
+mod download;
+mod library;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,17 +11,17 @@ use std::time::Duration;
 use clients::playlist::{MediaPlaylist, PlaylistType, parse_media, parse_multivariant};
 use clients::publish::Track;
 use clients::{PublishOptions, Stop, publish};
-use http::{Method, StatusCode};
+use http::StatusCode;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::interop::browser::{script, turn};
 use crate::interop::{self, AAC, FFMPEG, H264, output};
 use crate::support::eventually;
-use crate::support::feed::{Feed, b_frame_clip, clip, small_clip};
+use crate::support::feed::{Feed, clip, small_clip};
 use crate::support::player::{Player, assert_clean};
 use crate::support::rtmp::Rtmp;
-use crate::support::scene::{begin, finish, reconnect, reset, seconds, server, server_with};
+use crate::support::scene::{begin, finish, reconnect_after_gaps, seconds, server, server_with};
 use crate::support::server::{Server, Stream};
 
 /// A field that is a text.
@@ -150,13 +153,7 @@ async fn a_reconnect_stays_a_discontinuity_and_the_wait_is_left_out() {
     let server = server().await;
     let (stream, mut publisher, player) = begin(&server, "came back").await;
     Feed { length: seconds(3), ..Feed::default() }.run(&mut publisher).await;
-    reset(publisher);
-    server.state(&stream, "RECONNECTING").await;
-    eventually("gap", async || {
-        server.media(&stream, "source").await.segments.iter().any(|s| s.head.gap).then_some(())
-    })
-    .await;
-    let mut publisher = reconnect(&server, &stream).await;
+    let mut publisher = reconnect_after_gaps(&server, &stream, publisher).await;
     // Another picture too.
     Feed { clip: small_clip(), length: seconds(3), ..Feed::default() }.run(&mut publisher).await;
     let mut report = finish(publisher, player).await;
@@ -177,10 +174,10 @@ async fn a_reconnect_stays_a_discontinuity_and_the_wait_is_left_out() {
     let behind = at(&source).expect("a discontinuity");
     let wall = |n: usize| source.segments[n].head.pdt_tag_us.expect("a date");
     assert!(wall(behind) - wall(behind - 1) > 2_000_000, "dates show the wait");
-    let (_folder, path, length_s) = download(&server, &video).await;
+    let (_folder, path, length_s) = download::download(&server, &video).await;
     assert!((length_s - 6.0).abs() < 0.1, "{length_s} s in the file");
     // ffmpeg's parser grumbles at the second size; its decoder follows.
-    assert_eq!(decoded(&path).await.0, 150);
+    assert_eq!(download::decoded(&path).await.0, 150);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -242,215 +239,6 @@ async fn a_kill_in_the_middle_costs_the_open_segment_and_no_more() {
     assert!(first_part as u64 + 1 >= before, "{first_part} of {before} segments");
     let kept = pictures(&rendition_url(&server, &video, "source")).await;
     assert_length(&video, &source, kept);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn clips_play_the_same_files_and_outlive_their_recording() {
-    let server = server().await;
-    let stream = server.create("to be clipped").await;
-    let video = record(&server, &stream, seconds(5)).await;
-    let clips = api(&video, "/clips");
-    let body = json!({ "from_ms": 1500, "to_ms": 3000, "title": "The best of it" });
-    let made = server.admin(Method::POST, &clips, Some(body)).await;
-    assert_eq!(made.status, StatusCode::CREATED, "{}", made.text());
-    let clip = made.json();
-    assert_eq!(
-        clip["clip"],
-        json!({ "video_id": text(&video, "video_id"), "from_ms": 1500, "to_ms": 3000 })
-    );
-    let list = playlist(&server, &clip, "source").await;
-    assert_eq!(list.segments.len(), 2, "from 1 s to 3 s");
-    assert_length(&clip, &list, 50);
-    let ladder = crate::support::http::get(text(&clip, "playback_url")).await.text();
-    assert!(ladder.contains("#EXT-X-START:TIME-OFFSET=0.5,PRECISE=YES"), "{ladder}");
-    assert_eq!(pictures(&rendition_url(&server, &clip, "source")).await, 50);
-    let of_clip = json!({ "from_ms": 0, "to_ms": 900, "title": "Less" });
-    let smaller = server.admin(Method::POST, &api(&clip, "/clips"), Some(of_clip)).await.json();
-    assert_eq!(playlist(&server, &smaller, "source").await.segments.len(), 1);
-
-    for (body, says) in [
-        (json!({ "from_ms": 2000, "to_ms": 2000, "title": "x" }), "less than"),
-        (json!({ "from_ms": 0, "to_ms": 6000, "title": "x" }), "beyond the end"),
-        (json!({ "from_ms": -1, "to_ms": 10, "title": "x" }), "from_ms"),
-        (json!({ "from_ms": 0, "to_ms": 10, "title": " " }), "title"),
-        (json!({ "from_ms": 0, "title": "x" }), "to_ms"),
-        (json!({ "from_ms": 0, "to_ms": 10, "title": "x", "speed": 2 }), "speed"),
-    ] {
-        let refused = server.admin(Method::POST, &clips, Some(body)).await;
-        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{}", refused.text());
-        assert!(text(&refused.json(), "detail").contains(says), "{}", refused.text());
-    }
-
-    let gone = server.admin(Method::DELETE, &api(&video, ""), None).await;
-    assert_eq!(gone.status, StatusCode::NO_CONTENT, "{}", gone.text());
-    assert_eq!(server.get(&api(&video, "")).await.status, StatusCode::NOT_FOUND);
-    assert_eq!(pictures(&rendition_url(&server, &clip, "source")).await, 50, "the clip stays");
-    for clip in [&clip, &smaller] {
-        server.admin(Method::DELETE, &api(clip, ""), None).await;
-    }
-    assert!(!media_folder(&server, &stream).exists(), "the last to play them took them along");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn videos_are_searched_changed_taken_off_and_deleted() {
-    let mut server = server().await;
-    let (one, other) = (server.create("Chess finals").await, server.create("Cooking").await);
-    let (length, more) = (Duration::from_millis(1500), seconds(3));
-    let (chess, cooking) =
-        tokio::join!(record(&server, &one, length), record(&server, &other, more));
-    let titles = async |server: &Server, query: &str| {
-        let answer = server.get(&format!("/api/videos?{query}")).await;
-        assert_eq!(answer.status, StatusCode::OK, "{query}: {}", answer.text());
-        let json = answer.json();
-        let videos = json["videos"].as_array().expect("videos").clone();
-        videos.iter().map(|video| text(video, "title").to_owned()).collect::<Vec<_>>()
-    };
-    assert_eq!(titles(&server, "q=CHESS").await, ["Chess finals"]);
-    assert_eq!(titles(&server, "sort=title").await, ["Chess finals", "Cooking"]);
-    assert_eq!(titles(&server, "sort=longest").await, ["Cooking", "Chess finals"]);
-    assert_eq!(titles(&server, "from=2100-01-01").await, [] as [&str; 0]);
-    assert_eq!(titles(&server, &format!("stream_id={}", one.id)).await, ["Chess finals"]);
-    let page = server.get("/api/videos?sort=title&limit=1").await.json();
-    let next = format!("sort=title&limit=1&cursor={}", text(&page, "next_cursor"));
-    assert_eq!(titles(&server, &next).await, ["Cooking"]);
-    for wrong in ["sort=random", "limit=0", "from=soon", "cursor=zz", "color=red"] {
-        let refused = server.get(&format!("/api/videos?{wrong}")).await;
-        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{wrong}: {}", refused.text());
-        assert_eq!(refused.headers["content-type"], "application/problem+json");
-    }
-
-    let rename = json!({ "title": "Chess, round 1", "visibility": "UNLISTED" });
-    let changed = server.admin(Method::PUT, &api(&chess, ""), Some(rename)).await;
-    assert_eq!(text(&changed.json(), "title"), "Chess, round 1", "{}", changed.text());
-    assert_eq!(titles(&server, "").await, ["Cooking"], "it isn't listed any more");
-    let segment = format!("/vod/{}/source/0.m4s", text(&chess, "video_id"));
-    let answer = server.get(&segment).await;
-    assert_eq!(answer.status, StatusCode::OK, "but it plays");
-    assert_eq!(answer.headers["cache-control"], "public, max-age=31536000, immutable");
-    let hide = json!({ "visibility": "PRIVATE" });
-    server.admin(Method::PUT, &api(&chess, ""), Some(hide)).await;
-    assert_eq!(server.get(&segment).await.status, StatusCode::NOT_FOUND);
-    let live = format!("/live/{}/index.m3u8", one.id);
-    assert_eq!(server.get(&live).await.status, StatusCode::NOT_FOUND, "nor this way");
-    assert_eq!(server.admin(Method::GET, &segment, None).await.status, StatusCode::OK);
-
-    let off = json!({ "status": "INACTIVE" });
-    let off = server.admin(Method::PUT, &api(&cooking, "/status"), Some(off)).await;
-    assert_eq!(off.status, StatusCode::OK, "{}", off.text());
-    assert_eq!(server.get(&api(&cooking, "/playback")).await.status, StatusCode::GONE);
-    assert_eq!(
-        server.get(&format!("/vod/{}/index.m3u8", text(&cooking, "video_id"))).await.status,
-        StatusCode::GONE
-    );
-    server.state(&other, "INACTIVE").await;
-    server.restart("KILL").await;
-    assert_eq!(text(&server.get(&api(&cooking, "")).await.json(), "status"), "INACTIVE");
-    assert_eq!(server.get(&live).await.status, StatusCode::NOT_FOUND, "nor after a restart");
-    let on = json!({ "status": "ARCHIVED" });
-    server.admin(Method::PUT, &api(&cooking, "/status"), Some(on)).await;
-    assert_eq!(server.get(&api(&cooking, "/playback")).await.status, StatusCode::OK);
-    server.state(&other, "ARCHIVED").await;
-
-    for (method, path, body) in [
-        (Method::PUT, api(&cooking, ""), json!({ "visibility": "SECRET" })),
-        (Method::PUT, api(&cooking, ""), json!({ "title": "x".repeat(201) })),
-        (Method::PUT, api(&cooking, "/status"), json!({ "status": "STREAM_ACTIVE" })),
-    ] {
-        let refused = server.admin(method, &path, Some(body)).await;
-        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{path}: {}", refused.text());
-    }
-    for (method, path) in [
-        (Method::PUT, api(&cooking, "")),
-        (Method::DELETE, api(&cooking, "")),
-        (Method::PUT, api(&cooking, "/status")),
-        (Method::POST, api(&cooking, "/clips")),
-    ] {
-        let url = format!("{}{path}", server.http);
-        let refused = crate::support::http::request(method, &url, None, Some(json!({}))).await;
-        assert_eq!(refused.status, StatusCode::UNAUTHORIZED, "{path}");
-    }
-    let picture = server.get(&api(&cooking, "/thumbnail.jpg")).await;
-    assert_eq!(picture.status, StatusCode::OK, "{}", picture.text());
-    assert!(picture.body.starts_with(b"\xff\xd8\xff"), "a JPEG");
-
-    assert!(media_folder(&server, &other).exists());
-    let gone = server.admin(Method::DELETE, &api(&cooking, ""), None).await;
-    assert_eq!(gone.status, StatusCode::NO_CONTENT, "{}", gone.text());
-    assert!(!media_folder(&server, &other).exists(), "its files are gone");
-    let again = server.admin(Method::DELETE, &api(&cooking, ""), None).await;
-    assert_eq!(again.status, StatusCode::NOT_FOUND);
-    server.restart("KILL").await;
-    assert_eq!(server.get(&api(&cooking, "")).await.status, StatusCode::NOT_FOUND, "for good");
-    server.state(&other, "INACTIVE").await;
-}
-
-/// Downloads a video; the file, and what ffprobe takes its length for.
-async fn download(server: &Server, video: &Value) -> (tempfile::TempDir, String, f64) {
-    let answer = server.get(&api(video, "/download")).await;
-    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
-    assert_eq!(answer.headers["content-type"], "video/mp4");
-    assert_eq!(answer.headers["content-length"], answer.body.len().to_string());
-    let folder = tempfile::tempdir().expect("a temporary directory");
-    let path = folder.path().join("video.mp4").display().to_string();
-    std::fs::write(&path, &answer.body).expect("written");
-    let mut probe = Command::new("ffprobe");
-    probe.args(["-v", "error", "-show_entries", "format=duration"]);
-    probe.args(["-of", "default=nw=1:nk=1", &path]);
-    let (length, errors) = output(&mut probe).await;
-    assert_eq!(errors, "");
-    (folder, path, length.trim().parse().expect("a length"))
-}
-
-/// Pictures that ffmpeg decodes, each once, and what it has to say.
-async fn decoded(path: &str) -> (usize, String) {
-    let mut decode = Command::new(FFMPEG);
-    decode.args(["-v", "error", "-i", path, "-map", "0:v:0", "-map", "0:a:0"]);
-    decode.args(["-fps_mode", "passthrough", "-f", "framecrc", "-"]);
-    let (frames, errors) = output(&mut decode).await;
-    (frames.lines().filter(|line| line.starts_with("0,")).count(), errors)
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_download_is_one_file_that_plays_everywhere() {
-    let server = server().await;
-    let stream = server.create("To \"keep\"").await;
-    let mut publisher = Rtmp::publish(&server.rtmp, &stream.key).await;
-    let b_frames = Feed { clip: b_frame_clip(), length: seconds(3), ..Feed::default() };
-    b_frames.run(&mut publisher).await;
-    reset(publisher);
-    server.state(&stream, "RECONNECTING").await;
-    let mut publisher = reconnect(&server, &stream).await;
-    b_frames.run(&mut publisher).await;
-    publisher.finish().await;
-    let video = server.video(&stream).await;
-    let sent = pictures(&rendition_url(&server, &video, "source")).await;
-    assert!(sent > 5 * 25, "{sent} pictures");
-    let (_folder, path, length_s) = download(&server, &video).await;
-    assert_eq!(pictures(&path).await, sent);
-    assert_eq!(
-        count(&path, "a:0").await,
-        count(&rendition_url(&server, &video, "audio"), "a:0").await
-    );
-    let told_s = video["duration_us"].as_f64().expect("a duration") / 1e6;
-    assert!((length_s - told_s).abs() < 0.05, "{length_s} s in the file, {told_s} s told");
-    let (shown, errors) = decoded(&path).await;
-    assert_eq!((shown, &*errors), (sent, ""), "every picture can be decoded");
-
-    let whole = std::fs::read(&path).expect("the file");
-    let url = format!("{}{}", server.http, api(&video, "/download"));
-    for (range, status, bytes) in [
-        ("0-99", 206, &whole[..100]),
-        ("-1000", 206, &whole[whole.len() - 1000..]),
-        ("5000-400000", 206, &whole[5000..=400_000]),
-        ("999999999-", 416, &[][..]),
-    ] {
-        let mut curl = Command::new("curl");
-        curl.args(["-s", "-r", range, "-o"]).arg(format!("{path}.part"));
-        curl.args(["-w", "%{http_code}", &url]);
-        assert_eq!(output(&mut curl).await.0, status.to_string(), "{range}");
-        let got = std::fs::read(format!("{path}.part")).expect("what curl wrote");
-        assert!(status == 416 || got == bytes, "{range}");
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -55,6 +55,18 @@ pub async fn reconnect(server: &Server, stream: &Stream) -> Rtmp {
     .await
 }
 
+/// The connection is reset, and nobody publishes for so long that gaps are
+/// listed; the publisher that comes then.
+pub async fn reconnect_after_gaps(server: &Server, stream: &Stream, publisher: Rtmp) -> Rtmp {
+    reset(publisher);
+    server.state(stream, "RECONNECTING").await;
+    eventually("gap", async || {
+        server.media(stream, "source").await.segments.iter().any(|s| s.head.gap).then_some(())
+    })
+    .await;
+    reconnect(server, stream).await
+}
+
 /// Seconds as a span.
 pub const fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)

@@ -7,8 +7,6 @@ use http::{HeaderMap, Method, StatusCode};
 use records::Rendition;
 use tokio::time::Instant;
 
-use super::fake::Fake;
-use super::tests::{get, live, origin, playlist, text};
 use super::*;
 
 const HOLD: Duration = Duration::from_secs(12);
