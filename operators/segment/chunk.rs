@@ -13,23 +13,12 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use records::Pieces;
-
-use super::boxes::{boxed, full};
+use records::mp4::{boxed, full, tfhd, trun};
 
 /// A sync sample: depends on no other (BMFF 8.8.3.1).
 pub(super) const SYNC: u32 = 0x0200_0000;
 /// A sample that depends on others and isn't a sync sample.
 pub(super) const NON_SYNC: u32 = 0x0101_0000;
-
-const TFHD_DURATION: u32 = 0x08;
-const TFHD_FLAGS: u32 = 0x20;
-const TFHD_BASE_IS_MOOF: u32 = 0x02_0000;
-const TRUN_DATA_OFFSET: u32 = 0x01;
-const TRUN_FIRST_FLAGS: u32 = 0x04;
-const TRUN_DURATION: u32 = 0x100;
-const TRUN_SIZE: u32 = 0x200;
-const TRUN_FLAGS: u32 = 0x400;
-const TRUN_OFFSET: u32 = 0x800;
 
 /// A sample shorter than this is copied behind what is before it: to carry a
 /// piece of its own costs more.
@@ -65,26 +54,26 @@ struct Columns {
 
 impl Columns {
     fn of(samples: &[Entry]) -> Self {
-        let mut tfhd = TFHD_BASE_IS_MOOF | TFHD_FLAGS;
-        let mut trun = TRUN_DATA_OFFSET | TRUN_SIZE;
+        let mut in_tfhd = tfhd::BASE_IS_MOOF | tfhd::FLAGS;
+        let mut in_trun = trun::DATA_OFFSET | trun::SIZE;
         let first = &samples[0];
         let rest = &samples[1..];
         if rest.iter().all(|s| s.duration == first.duration) {
-            tfhd |= TFHD_DURATION;
+            in_tfhd |= tfhd::DURATION;
         } else {
-            trun |= TRUN_DURATION;
+            in_trun |= trun::DURATION;
         }
         if samples.iter().any(|s| s.offset != 0) {
-            trun |= TRUN_OFFSET;
+            in_trun |= trun::OFFSET;
         }
         // The flags of all but the first as default; the first's own if it differs.
         let like = rest.first().unwrap_or(first).sync;
         if rest.iter().any(|s| s.sync != like) {
-            trun |= TRUN_FLAGS;
+            in_trun |= trun::FLAGS;
         } else if first.sync != like {
-            trun |= TRUN_FIRST_FLAGS;
+            in_trun |= trun::FIRST_FLAGS;
         }
-        Self { tfhd, trun, default_flags: flags(like) }
+        Self { tfhd: in_tfhd, trun: in_trun, default_flags: flags(like) }
     }
 
     fn has(&self, column: u32) -> bool {
@@ -92,14 +81,14 @@ impl Columns {
     }
 
     fn row_bytes(&self) -> usize {
-        let columns = self.trun & (TRUN_DURATION | TRUN_SIZE | TRUN_FLAGS | TRUN_OFFSET);
+        let columns = self.trun & (trun::DURATION | trun::SIZE | trun::FLAGS | trun::OFFSET);
         columns.count_ones() as usize * 4
     }
 
     /// Bytes of the whole moof for `count` samples.
     fn moof_bytes(&self, count: usize) -> usize {
-        let tfhd = 20 + if self.tfhd & TFHD_DURATION != 0 { 4 } else { 0 };
-        let trun = 20 + if self.has(TRUN_FIRST_FLAGS) { 4 } else { 0 } + count * self.row_bytes();
+        let tfhd = 20 + if self.tfhd & tfhd::DURATION != 0 { 4 } else { 0 };
+        let trun = 20 + if self.has(trun::FIRST_FLAGS) { 4 } else { 0 } + count * self.row_bytes();
         8 + 16 + 8 + tfhd + 20 + trun
     }
 }
@@ -125,7 +114,7 @@ pub(super) fn encode(sequence: u32, decode_time: u64, samples: &[Entry]) -> Enco
         boxed(out, b"traf", |out| {
             full(out, b"tfhd", 0, columns.tfhd, |out| {
                 out.put_u32(super::header::TRACK_ID);
-                if columns.tfhd & TFHD_DURATION != 0 {
+                if columns.tfhd & tfhd::DURATION != 0 {
                     out.put_u32(first.duration);
                 }
                 out.put_u32(columns.default_flags);
@@ -134,18 +123,18 @@ pub(super) fn encode(sequence: u32, decode_time: u64, samples: &[Entry]) -> Enco
             full(out, b"trun", 1, columns.trun, |out| {
                 out.put_u32(samples.len() as u32);
                 out.put_u32(head as u32);
-                if columns.has(TRUN_FIRST_FLAGS) {
+                if columns.has(trun::FIRST_FLAGS) {
                     out.put_u32(flags(first.sync));
                 }
                 for sample in samples {
-                    if columns.has(TRUN_DURATION) {
+                    if columns.has(trun::DURATION) {
                         out.put_u32(sample.duration);
                     }
                     out.put_u32(sample.data.len() as u32);
-                    if columns.has(TRUN_FLAGS) {
+                    if columns.has(trun::FLAGS) {
                         out.put_u32(flags(sample.sync));
                     }
-                    if columns.has(TRUN_OFFSET) {
+                    if columns.has(trun::OFFSET) {
                         out.put_i32(sample.offset);
                     }
                 }

@@ -13,16 +13,13 @@
 //! (or was never declared), so there is nothing that may be cut away.
 
 use bytes::{BufMut, Bytes, BytesMut};
+use records::mp4::{
+    LANGUAGE_UNDETERMINED, boxed, full, put_handler, put_matrix, put_media_information,
+};
 use records::{Codec, Kind, TrackInit};
-
-use super::boxes::{boxed, full};
 
 /// The only track's id.
 pub(super) const TRACK_ID: u32 = 1;
-
-const UNITY_MATRIX: [u32; 9] = [0x1_0000, 0, 0, 0, 0x1_0000, 0, 0, 0, 0x4000_0000];
-// "und", three letters of five bits (BMFF 8.4.2.3).
-const LANGUAGE_UNDETERMINED: u16 = 0x55c4;
 
 /// The initialization section of a track.
 pub(super) fn encode(init: &TrackInit) -> Bytes {
@@ -56,12 +53,6 @@ pub(super) fn encode(init: &TrackInit) -> Bytes {
     out.freeze()
 }
 
-fn put_matrix(out: &mut BytesMut) {
-    for value in UNITY_MATRIX {
-        out.put_u32(value);
-    }
-}
-
 fn put_trak(out: &mut BytesMut, init: &TrackInit) {
     let (width, height, volume) = match init.kind {
         Kind::Video { width, height, .. } => (width, height, 0),
@@ -86,36 +77,16 @@ fn put_trak(out: &mut BytesMut, init: &TrackInit) {
             out.put_u16(LANGUAGE_UNDETERMINED);
             out.put_u16(0);
         });
-        let (handler, name): (&[u8; 4], &[u8]) =
-            if init.is_video() { (b"vide", b"picture\0") } else { (b"soun", b"sound\0") };
-        full(out, b"hdlr", 0, 0, |out| {
-            out.put_u32(0);
-            out.put_slice(handler);
-            out.put_bytes(0, 12);
-            out.put_slice(name);
-        });
-        boxed(out, b"minf", |out| {
-            if init.is_video() {
-                full(out, b"vmhd", 0, 1, |out| out.put_bytes(0, 8));
-            } else {
-                full(out, b"smhd", 0, 0, |out| out.put_bytes(0, 4));
+        put_handler(out, init.is_video());
+        put_media_information(out, init.is_video(), |out| {
+            full(out, b"stsd", 0, 0, |out| {
+                out.put_u32(1);
+                put_sample_entry(out, init);
+            });
+            for empty in [b"stts", b"stsc", b"stco"] {
+                full(out, empty, 0, 0, |out| out.put_u32(0));
             }
-            boxed(out, b"dinf", |out| {
-                full(out, b"dref", 0, 0, |out| {
-                    out.put_u32(1);
-                    full(out, b"url ", 0, 1, |_| {}); // flag 1: in this very file
-                });
-            });
-            boxed(out, b"stbl", |out| {
-                full(out, b"stsd", 0, 0, |out| {
-                    out.put_u32(1);
-                    put_sample_entry(out, init);
-                });
-                for empty in [b"stts", b"stsc", b"stco"] {
-                    full(out, empty, 0, 0, |out| out.put_u32(0));
-                }
-                full(out, b"stsz", 0, 0, |out| out.put_bytes(0, 8));
-            });
+            full(out, b"stsz", 0, 0, |out| out.put_bytes(0, 8));
         });
     });
 }

@@ -35,7 +35,6 @@ use self::lane::{Lane, Phase, Scene};
 use self::queue::Queue;
 use self::timeline::{RunInfo, Timeline};
 
-mod boxes;
 mod chunk;
 mod header;
 mod lane;

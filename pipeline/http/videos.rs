@@ -1,4 +1,7 @@
 //! `/api/videos`: recordings of finished broadcasts, and clips of them.
+//!
+//! Enters: requests. Leaves: what the catalogue of videos says, and changes to
+//! it, checked. Held: nothing. Never done here: media, but for a picture.
 
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
@@ -156,12 +159,18 @@ pub fn allowed(app: &App, id: &str, is_admin: bool) -> Result<VideoEntry, Proble
     }
 }
 
-/// What a failed change says to its client.
-fn failed(what: &'static str) -> impl Fn(VideoError) -> Problem {
-    move |error| match error {
+/// Makes a change; what the video is then.
+async fn update(
+    app: &App,
+    id: VideoId,
+    change: impl FnOnce(&mut VideoEntry) + Send + 'static,
+) -> Result<VideoEntry, Problem> {
+    let changed = app.videos.update(id, change).await.map_err(|error| match error {
         VideoError::Unknown(_) => Problem::unknown_video(),
-        error => Problem::unavailable(what, &error),
-    }
+        error => Problem::unavailable("changing the video", &error),
+    })?;
+    close(app, &changed);
+    Ok(changed)
 }
 
 /// The videos that a search finds. Everybody sees what is public and can be
@@ -220,12 +229,11 @@ pub async fn change(
     let id = find(&app, &id, true)?.video_id;
     let change = read(body)?;
     let new_title = change.title.as_deref().map(title).transpose()?;
-    let changed = app.videos.update(id, move |entry| {
+    let changed = update(&app, id, move |entry| {
         entry.title = new_title.unwrap_or_else(|| std::mem::take(&mut entry.title));
         entry.visibility = change.visibility.unwrap_or(entry.visibility);
     });
-    let changed = changed.await.map_err(failed("changing the video"))?;
-    close(&app, &changed);
+    let changed = changed.await?;
     Ok(Json(describe(&urls, changed)))
 }
 
@@ -239,9 +247,7 @@ pub async fn set_status(
 ) -> Result<Json<Video>, Problem> {
     let id = find(&app, &id, true)?.video_id;
     let NewStatus { status } = read(body)?;
-    let changed = app.videos.update(id, move |entry| entry.status = status).await;
-    let changed = changed.map_err(failed("changing the video"))?;
-    close(&app, &changed);
+    let changed = update(&app, id, move |entry| entry.status = status).await?;
     if changed.clip.is_none() {
         let state = match status {
             VideoStatus::Archived => StreamState::Archived,

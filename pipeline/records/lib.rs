@@ -8,13 +8,15 @@
 //!             └───► Health
 //! ```
 //!
-//! Payloads are [`bytes::Bytes`], so a fork of the graph is a pointer copy.
+//! Payloads are [`bytes::Bytes`], so a fork of the graph is a pointer copy. Those
+//! of media are ISO boxes; [`mp4`] is what all who write or read them share.
 
 mod event;
 mod frame;
 mod health;
 mod id;
 mod media;
+pub mod mp4;
 mod packet;
 mod pieces;
 mod rendition;

@@ -1,7 +1,8 @@
 //! Bytes that lie in several places.
 //!
 //! Enters: shared slices. Leaves: the same bytes, in order. Held: the slices,
-//! never a copy, until somebody asks for one piece.
+//! never a copy, until somebody asks for one piece. Never done here: looking at
+//! them.
 
 use std::ops::Range;
 use std::sync::Arc;

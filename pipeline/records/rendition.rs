@@ -25,6 +25,17 @@ impl Rendition {
     pub fn is_video(self) -> bool {
         !matches!(self, Self::Audio)
     }
+
+    /// Orders by how much of the broadcast is in it: the published picture is
+    /// highest, then encoded ones by their height, then the sound.
+    #[must_use]
+    pub fn rank(self) -> u32 {
+        match self {
+            Self::Source => u32::MAX,
+            Self::Rung(height) => u32::from(height) + 1,
+            Self::Audio => 0,
+        }
+    }
 }
 
 impl fmt::Display for Rendition {

@@ -1,4 +1,8 @@
 //! A whole broadcast from its announcements, once it is over.
+//!
+//! Enters: all that was announced of a stream. Leaves: its recording, the same
+//! for the same announcements and files. Held: nothing. Never done here: reading
+//! a file or the log.
 
 use std::collections::BTreeMap;
 
@@ -48,7 +52,8 @@ pub fn record(
     let mut left_out = false;
     for (msn, own) in &numbers {
         let published: Vec<_> = own.values().filter(|segment| !segment.gap).collect();
-        let Some(timed) = published.iter().max_by_key(|s| leads(s.rendition)) else {
+        // The picture's times are the moment's; sound is cut beside it.
+        let Some(timed) = published.iter().max_by_key(|s| s.rendition.rank()) else {
             left_out = true;
             continue;
         };
@@ -84,15 +89,6 @@ pub fn record(
     });
     let tracks: Vec<_> = tracks.collect();
     (!tracks.is_empty()).then_some(Recording { moments, tracks })
-}
-
-/// Whose times a moment has: the published picture's, else a rung's, else the sound's.
-fn leads(rendition: Rendition) -> u32 {
-    match rendition {
-        Rendition::Source => u32::MAX,
-        Rendition::Rung(height) => u32::from(height) + 1,
-        Rendition::Audio => 0,
-    }
 }
 
 #[cfg(test)]

@@ -122,7 +122,7 @@ pub(super) fn ladder(mut known: Vec<Entry<'_>>) -> Option<String> {
     if known.is_empty() {
         return None;
     }
-    known.sort_by_key(|entry| std::cmp::Reverse(rank(entry.rendition)));
+    known.sort_by_key(|entry| std::cmp::Reverse(entry.rendition.rank()));
     let mut out = String::with_capacity(256 + known.len() * 400);
     out.push_str("#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-INDEPENDENT-SEGMENTS\n");
 
@@ -176,15 +176,6 @@ pub(super) fn ladder(mut known: Vec<Entry<'_>>) -> Option<String> {
         let _ = writeln!(out, ",URI=\"{}/iframes.m3u8\"", entry.rendition);
     }
     Some(out)
-}
-
-/// The source first, then by height; sound last.
-pub(super) fn rank(rendition: Rendition) -> u32 {
-    match rendition {
-        Rendition::Source => u32::MAX,
-        Rendition::Rung(height) => u32::from(height) + 1,
-        Rendition::Audio => 0,
-    }
 }
 
 #[cfg(test)]

@@ -82,6 +82,16 @@ export function collectErrors(page) {
   return errors;
 }
 
+/** Requests of a page to other origins than that of `url`, oldest first; our pages promise to make none. */
+export function collectForeign(page, url) {
+  const foreign = [];
+  page.on("request", (request) => {
+    const target = new URL(request.url());
+    if (target.protocol.startsWith("http") && target.origin !== new URL(url).origin) foreign.push(request.url());
+  });
+  return foreign;
+}
+
 /** p50, p90, p99, least, most and number of samples; null without samples. */
 export function percentiles(samples) {
   if (samples.length === 0) return null;

@@ -6,7 +6,7 @@
  * → { states: [{at_ms, state}], started_ms, stalls, stalled_ms, latency_s: {p50 …}, clock_latency_s: {p50 …},
  *     discontinuities, frames, dropped_frames, position_s, last, errors, foreign_requests }
  */
-import { collectErrors, main, openBrowser, parseArgs, percentiles, required, sleep } from "./common.mjs";
+import { collectErrors, collectForeign, main, openBrowser, parseArgs, percentiles, required, sleep } from "./common.mjs";
 
 const SAMPLE_MS = 250;
 
@@ -22,12 +22,7 @@ await main(async (onClose) => {
   });
   const page = await context.newPage();
   const errors = collectErrors(page);
-  // The page promises to fetch nothing from elsewhere.
-  const foreign = [];
-  page.on("request", (request) => {
-    const target = new URL(request.url());
-    if (target.protocol.startsWith("http") && target.origin !== new URL(url).origin) foreign.push(request.url());
-  });
+  const foreign_requests = collectForeign(page, url);
   await page.addInitScript(() => {
     window.__states = [];
     const note = (player) => {
@@ -67,6 +62,6 @@ await main(async (onClose) => {
     position_s: last?.position_s ?? null,
     last,
     errors,
-    foreign_requests: foreign,
+    foreign_requests,
   };
 });

@@ -8,7 +8,7 @@
  * `link` is where the ended broadcast's own page leads, `cards` what the list of videos shows.
  * `shown`: the element arrived where it was sent, has a picture of that place, and goes on from it.
  */
-import { collectErrors, main, openBrowser, parseArgs, required, sleep } from "./common.mjs";
+import { collectErrors, collectForeign, main, openBrowser, parseArgs, required, sleep } from "./common.mjs";
 
 /** A seek that takes longer has failed. */
 const SEEK_MS = 15_000;
@@ -23,11 +23,7 @@ await main(async (onClose) => {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ignoreHTTPSErrors: true });
   const page = await context.newPage();
   const errors = collectErrors(page);
-  const foreign = [];
-  page.on("request", (request) => {
-    const target = new URL(request.url());
-    if (target.protocol.startsWith("http") && target.origin !== new URL(url).origin) foreign.push(request.url());
-  });
+  const foreign_requests = collectForeign(page, url);
   await page.goto(url, { waitUntil: "domcontentloaded" });
   await page.waitForFunction(() => window.millstream?.video.readyState >= 2, null, { timeout: 30_000 });
   await page.evaluate(() => window.millstream.video.play());
@@ -76,5 +72,5 @@ await main(async (onClose) => {
     })),
   );
   if (flags.screenshot) await page.screenshot({ path: `${flags.screenshot}.list.png` });
-  return { duration_s, seeks, state, link, cards, errors, foreign_requests: foreign };
+  return { duration_s, seeks, state, link, cards, errors, foreign_requests };
 });

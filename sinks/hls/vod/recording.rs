@@ -3,7 +3,7 @@
 //! Enters: what the archive announced, put together by `archive::record`.
 //! Leaves: the same cut to a clip, its length, its ladder. Held: one entry per
 //! segment number that the broadcast had (its *moments*), and for each
-//! rendition what it stored of them.
+//! rendition what it stored of them. Never done here: files.
 
 use records::{MediaTime, Rendition};
 use serde::{Deserialize, Serialize};
@@ -136,7 +136,7 @@ impl Recording {
             })
         });
         let mut known: Vec<_> = known.collect();
-        known.sort_by_key(|of| std::cmp::Reverse(crate::hls::multivariant::rank(of.rendition)));
+        known.sort_by_key(|of| std::cmp::Reverse(of.rendition.rank()));
         known
     }
 
@@ -180,7 +180,7 @@ impl Recording {
     /// The rendition with the best picture; sound if there is no picture.
     #[must_use]
     pub fn best(&self) -> Option<&RecordedTrack> {
-        self.tracks.iter().max_by_key(|track| crate::hls::multivariant::rank(track.rendition))
+        self.tracks.iter().max_by_key(|track| track.rendition.rank())
     }
 
     /// The moment that is shown at `at_us` of playing time; the last one beyond the end.

@@ -1,9 +1,11 @@
 //! A key picture out of stored files, in the form that a decoder wants.
 //!
 //! Enters: an initialization section and the start of a segment, both ours.
-//! Leaves: the track's configuration and one access unit. Never here: decoding.
+//! Leaves: the track's configuration and one access unit. Held: nothing. Never
+//! done here: decoding.
 
 use bytes::Bytes;
+use records::mp4::child;
 use records::{Codec, Kind, Pieces, Rendition, TrackInit};
 
 use super::recording::Recording;
@@ -48,20 +50,6 @@ pub(super) fn place(recording: &Recording, share: f64) -> Option<Place> {
 pub(super) fn picture(place: &Place, init: &[u8], segment: &Bytes) -> Option<(TrackInit, Bytes)> {
     let sample = first_sample(&Pieces::from(segment.clone()), place.end)?;
     Some((configuration(init)?, sample))
-}
-
-/// A box's payload: the first of this name within `bytes`.
-pub(super) fn child<'a>(bytes: &'a [u8], name: &[u8; 4]) -> Option<&'a [u8]> {
-    children(bytes).find(|(found, _)| *found == name).map(|(_, payload)| payload)
-}
-
-fn children(mut bytes: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    std::iter::from_fn(move || {
-        let size = u32::from_be_bytes(bytes.get(..4)?.try_into().ok()?) as usize;
-        let whole = bytes.get(..size).filter(|whole| whole.len() >= 8)?;
-        bytes = &bytes[size..];
-        Some((&whole[4..8], &whole[8..]))
-    })
 }
 
 /// The timescale of one of our initialization sections, and its sample entry, whole.

@@ -2,24 +2,15 @@
 //!
 //! Enters: a file of ours: `moof` and `mdat` by turns, one track. Leaves: for
 //! each `mdat` where it lies and its samples. Held: nothing. Boxes that aren't
-//! ours are an error, not a guess.
+//! ours are an error, not a guess. Never done here: reading an `mdat`.
 
 use std::io;
+
+use records::mp4::{child, tfhd, trun};
 
 /// `moof` boxes larger than this aren't ours.
 const MOOF_BYTES_MAX: u64 = 1 << 20;
 
-const TFHD_BASE: u32 = 0x01;
-const TFHD_DESCRIPTION: u32 = 0x02;
-const TFHD_DURATION: u32 = 0x08;
-const TFHD_SIZE: u32 = 0x10;
-const TFHD_FLAGS: u32 = 0x20;
-const TRUN_DATA_OFFSET: u32 = 0x01;
-const TRUN_FIRST_FLAGS: u32 = 0x04;
-const TRUN_DURATION: u32 = 0x100;
-const TRUN_SIZE: u32 = 0x200;
-const TRUN_FLAGS: u32 = 0x400;
-const TRUN_OFFSET: u32 = 0x800;
 /// Of a sample's flags: it isn't a sync sample (BMFF 8.8.3.1).
 const NON_SYNC: u32 = 0x0001_0000;
 
@@ -109,35 +100,37 @@ impl Fields<'_> {
 
 /// The samples of a `moof` with one `traf`.
 fn fragment(moof: &[u8]) -> Option<Vec<Sample>> {
-    let traf = super::super::still::child(moof, b"traf")?;
-    let mut tfhd = Fields(super::super::still::child(traf, b"tfhd")?);
-    let flags = tfhd.u32()? & 0x00ff_ffff;
-    tfhd.u32()?; // track
-    if flags & TFHD_BASE != 0 {
-        tfhd.u32()?;
-        tfhd.u32()?;
+    let traf = child(moof, b"traf")?;
+    let mut head = Fields(child(traf, b"tfhd")?);
+    let flags = head.u32()? & 0x00ff_ffff;
+    head.u32()?; // track
+    if flags & tfhd::BASE != 0 {
+        head.u32()?;
+        head.u32()?;
     }
-    tfhd.optional(flags, TFHD_DESCRIPTION)?;
-    let duration = tfhd.optional(flags, TFHD_DURATION)?;
-    let bytes = tfhd.optional(flags, TFHD_SIZE)?;
-    let sample_flags = tfhd.optional(flags, TFHD_FLAGS)?;
+    head.optional(flags, tfhd::DESCRIPTION)?;
+    let duration = head.optional(flags, tfhd::DURATION)?;
+    head.optional(flags, tfhd::SIZE)?;
+    let sample_flags = head.optional(flags, tfhd::FLAGS)?;
 
-    let mut trun = Fields(super::super::still::child(traf, b"trun")?);
-    let flags = trun.u32()? & 0x00ff_ffff;
-    let count = trun.u32()? as usize;
-    trun.optional(flags, TRUN_DATA_OFFSET)?;
-    let first_flags = trun.optional(flags, TRUN_FIRST_FLAGS)?;
-    // Each takes a field at least: a count that lies ends with the fields.
-    let mut samples = Vec::with_capacity(count.min(trun.0.len()));
+    let mut rows = Fields(child(traf, b"trun")?);
+    let flags = rows.u32()? & 0x00ff_ffff;
+    if flags & trun::SIZE == 0 {
+        return None; // Ours say it of each sample, so a count that lies ends with the fields.
+    }
+    let count = rows.u32()? as usize;
+    rows.optional(flags, trun::DATA_OFFSET)?;
+    let first_flags = rows.optional(flags, trun::FIRST_FLAGS)?;
+    let mut samples = Vec::with_capacity(count.min(rows.0.len() / 4));
     for index in 0..count {
-        let own_duration = trun.optional(flags, TRUN_DURATION)?;
-        let own_bytes = trun.optional(flags, TRUN_SIZE)?;
-        let own_flags = trun.optional(flags, TRUN_FLAGS)?;
-        let offset = trun.optional(flags, TRUN_OFFSET)?.unwrap_or(0);
+        let own_duration = rows.optional(flags, trun::DURATION)?;
+        let bytes = rows.u32()?;
+        let own_flags = rows.optional(flags, trun::FLAGS)?;
+        let offset = rows.optional(flags, trun::OFFSET)?.unwrap_or(0);
         let first = first_flags.filter(|_| index == 0);
         let sample_flags = own_flags.or(first).or(sample_flags).unwrap_or(0);
         samples.push(Sample {
-            bytes: own_bytes.or(bytes)?,
+            bytes,
             duration: own_duration.or(duration)?,
             offset: offset.cast_signed(),
             sync: sample_flags & NON_SYNC == 0,
@@ -160,8 +153,12 @@ mod tests {
     }
 
     fn file(trun: &[u32], payload: &[u8]) -> Vec<u8> {
-        let tfhd = boxed(b"tfhd", &words(&[0x02_0028, 1, 40, 0x0101_0000]));
-        let traf = boxed(b"traf", &[tfhd, boxed(b"trun", &words(trun))].concat());
+        file_with(&[0x02_0028, 1, 40, 0x0101_0000], trun, payload)
+    }
+
+    fn file_with(tfhd: &[u32], trun: &[u32], payload: &[u8]) -> Vec<u8> {
+        let (tfhd, trun) = (boxed(b"tfhd", &words(tfhd)), boxed(b"trun", &words(trun)));
+        let traf = boxed(b"traf", &[tfhd, trun].concat());
         [boxed(b"moof", &traf), boxed(b"mdat", payload)].concat()
     }
 
@@ -195,6 +192,8 @@ mod tests {
         for bad in [
             file(&[0x0100_0200, 1, 3], b"ab"),
             file(&[0x0100_0200, u32::MAX, 2], b"ab"),
+            // Four thousand million samples without a field.
+            file_with(&[0x02_0038, 1, 40, 0, 0x0101_0000], &[0x0100_0000, u32::MAX], b""),
             boxed(b"mdat", b"ab"),
             boxed(b"free", b""),
             good[..good.len() - 1].to_vec(),

@@ -1,7 +1,8 @@
 //! One track of the file: the samples of all its segments on one timeline.
 //!
 //! Enters: segments in order, each with where it begins in the video. Leaves:
-//! the tables of an `stbl`. Between runs and across gaps the last sample
+//! the tables of an `stbl`. Held: a few bytes a sample. Never done here: places in
+//! the file. Between runs and across gaps the last sample
 //! before is made longer or shorter, so that sound and picture stay together
 //! however often the publisher came back.
 

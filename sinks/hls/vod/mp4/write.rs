@@ -1,18 +1,19 @@
 //! The head of the file: `ftyp`, `moov` and the start of `mdat`.
 //!
-//! Enters: finished tracks. Leaves: bytes. An edit list shifts each track so
+//! Enters: finished tracks. Leaves: bytes. Held: nothing. Never done here: moving
+//! a sample in time or place. An edit list shifts each track so
 //! that its first sample is shown when it should be and no composition offset
 //! is negative, which every player understands.
 
 use bytes::{BufMut, Bytes, BytesMut};
+use records::mp4::{
+    LANGUAGE_UNDETERMINED, boxed, full, put_handler, put_matrix, put_media_information,
+};
 
 use super::track::{Track, scale};
 
 /// Ticks per second of the whole: the durations in `mvhd`, `tkhd` and edits.
 const MOVIE_TIMESCALE: u32 = 1000;
-const UNITY_MATRIX: [u32; 9] = [0x1_0000, 0, 0, 0, 0x1_0000, 0, 0, 0, 0x4000_0000];
-// "und", three letters of five bits (BMFF 8.4.2.3).
-const LANGUAGE_UNDETERMINED: u16 = 0x55c4;
 
 /// A track and where its chunks lie, from the start of the media.
 pub(super) struct Placed<'a> {
@@ -43,7 +44,7 @@ fn with_media_at(tracks: &[Placed<'_>], media: u64, media_at: u64) -> Bytes {
             out.put_u32(0x1_0000); // rate 1
             out.put_u16(0x100); // volume 1
             out.put_bytes(0, 10);
-            UNITY_MATRIX.iter().for_each(|value| out.put_u32(*value));
+            put_matrix(out);
             out.put_bytes(0, 24);
             out.put_u32(tracks.len() as u32 + 1);
         });
@@ -72,7 +73,7 @@ fn trak(out: &mut BytesMut, id: u32, placed: &Placed<'_>, media_at: u64) {
         out.put_bytes(0, 8 + 2 + 2); // reserved, layer, group
         out.put_u16(if is_video { 0 } else { 0x100 });
         out.put_u16(0);
-        UNITY_MATRIX.iter().for_each(|value| out.put_u32(*value));
+        put_matrix(out);
         out.put_u32(u32::from(width) << 16);
         out.put_u32(u32::from(height) << 16);
     });
@@ -85,28 +86,8 @@ fn trak(out: &mut BytesMut, id: u32, placed: &Placed<'_>, media_at: u64) {
             out.put_u16(LANGUAGE_UNDETERMINED);
             out.put_u16(0);
         });
-        let (handler, name): (&[u8; 4], &[u8]) =
-            if is_video { (b"vide", b"picture\0") } else { (b"soun", b"sound\0") };
-        full(out, b"hdlr", 0, 0, |out| {
-            out.put_u32(0);
-            out.put_slice(handler);
-            out.put_bytes(0, 12);
-            out.put_slice(name);
-        });
-        boxed(out, b"minf", |out| {
-            if is_video {
-                full(out, b"vmhd", 0, 1, |out| out.put_bytes(0, 8));
-            } else {
-                full(out, b"smhd", 0, 0, |out| out.put_bytes(0, 4));
-            }
-            boxed(out, b"dinf", |out| {
-                full(out, b"dref", 0, 0, |out| {
-                    out.put_u32(1);
-                    full(out, b"url ", 0, 1, |_| {}); // flag 1: in this very file
-                });
-            });
-            boxed(out, b"stbl", |out| tables(out, placed, media_at));
-        });
+        put_handler(out, is_video);
+        put_media_information(out, is_video, |out| tables(out, placed, media_at));
     });
 }
 
@@ -178,28 +159,5 @@ fn tables(out: &mut BytesMut, placed: &Placed<'_>, media_at: u64) {
     full(out, b"co64", 0, 0, |out| {
         out.put_u32(placed.chunks.len() as u32);
         placed.chunks.iter().for_each(|at| out.put_u64(media_at + at));
-    });
-}
-
-fn boxed(out: &mut BytesMut, kind: &[u8; 4], body: impl FnOnce(&mut BytesMut)) {
-    let at = out.len();
-    out.put_u32(0);
-    out.put_slice(kind);
-    body(out);
-    // Tables of a day of video are some hundred megabytes: it fits.
-    let size = (out.len() - at) as u32;
-    out[at..at + 4].copy_from_slice(&size.to_be_bytes());
-}
-
-fn full(
-    out: &mut BytesMut,
-    kind: &[u8; 4],
-    version: u8,
-    flags: u32,
-    body: impl FnOnce(&mut BytesMut),
-) {
-    boxed(out, kind, |out| {
-        out.put_u32(u32::from(version) << 24 | flags);
-        body(out);
     });
 }
