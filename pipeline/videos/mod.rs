@@ -6,8 +6,9 @@
 //! ```
 //!
 //! Enters: changes, each durable before its method returns. Leaves: lookups and
-//! searches, at memory speed. Held: every video that wasn't deleted. Never done
-//! here: media; those lie in the archive, and a record only names them.
+//! searches, at memory speed. Held: every video, until it is deleted and its
+//! files are gone. Never done here: media; those lie in the archive, and a record
+//! only names them.
 
 mod recorder;
 mod search;
@@ -196,6 +197,8 @@ struct Shared {
     view: RwLock<View>,
     // Held by the one change under way.
     changing: tokio::sync::Mutex<()>,
+    // Held while a video of stored files is added, or it is decided whether they go.
+    files: tokio::sync::Mutex<()>,
 }
 
 /// The catalogue of videos; clones share it. Changes need a tokio runtime.
@@ -222,8 +225,8 @@ impl Videos {
                 .map_err(|error| VideoError::Entry { key, reason: error.to_string() })?;
             view.put(entry);
         }
-        let changing = tokio::sync::Mutex::new(());
-        Ok(Self { shared: Arc::new(Shared { log, view: RwLock::new(view), changing }) })
+        let (changing, files) = Default::default();
+        Ok(Self { shared: Arc::new(Shared { log, view: RwLock::new(view), changing, files }) })
     }
 
     /// The video, unless it is being deleted.

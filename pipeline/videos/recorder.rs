@@ -6,10 +6,14 @@
 //! API: delete, clip ───────────►   └──► files and records removed · INACTIVE
 //! ```
 //!
-//! Enters: streams whose last announcement is durable. Leaves: recordings.
-//! Held: the streams whose end the catalog doesn't show yet. Each step can be
-//! repeated: a stream stays STREAM_COMPLETE until its video is there, and what
-//! a crash left behind is taken up by the first sweep.
+//! - **Enters**: streams whose last announcement is durable; orders to clip and
+//!   to delete.
+//! - **Leaves**: recordings and clips, and room on the disk.
+//! - **Held**: the streams whose end the catalog doesn't show yet.
+//! - **Ends** with the server, after a last sweep. Each step can be repeated: a
+//!   stream stays STREAM_COMPLETE until its video is there, and what a crash left
+//!   behind is taken up by the first sweep.
+//! - **Never here**: media, which stay where live viewers had them; who may order.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -21,7 +25,7 @@ use records::{StreamId, StreamState};
 use runtime::wall_us;
 use sinks::archive::{Announcement, Archive};
 use sinks::hls::Origin;
-use sinks::hls::vod::{Library, Recording, VodError};
+use sinks::hls::vod::{Library, Recording, VodError, Wanted};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -294,6 +298,8 @@ impl Recorder {
     /// Removes what is left of a video that is marked as deleted.
     async fn erase(&self, entry: &VideoEntry) -> Result<(), DeleteError> {
         let (stream, id) = (entry.stream_id, entry.video_id);
+        // Two that are the last of a broadcast would each leave the files to the other.
+        let _turn = self.videos.shared.files.lock().await;
         let others = self.videos.list(|other| other.stream_id == stream && other.video_id != id);
         if others.is_empty() {
             self.remove_files(stream).await?;
@@ -332,7 +338,7 @@ impl Recorder {
         let shift_us = of.clip.map_or(0, |clip| clip.begins_us);
         let (from_us, to_us) = (from_us + shift_us, to_us + shift_us);
         let stream = of.stream_id;
-        let whole = sinks::hls::vod::Wanted { stream, piece_us: None };
+        let whole = Wanted { stream, piece_us: None };
         let recording = self.library.recording(whole).await?;
         let (piece, begins_us) = recording.cut(from_us, to_us).ok_or(VodError::Outside)?;
         let clip = Clip { video_id: of.video_id, from_us, to_us, begins_us };
@@ -349,6 +355,10 @@ impl Recorder {
             renditions: piece.renditions(),
             ..of.clone()
         };
+        let _turn = self.videos.shared.files.lock().await;
+        if self.videos.get(of.video_id).is_none() {
+            return Err(VodError::Missing.into()); // Deleted meanwhile, perhaps with its files.
+        }
         self.videos.add(entry.clone()).await?;
         Ok(entry)
     }

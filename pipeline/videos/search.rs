@@ -2,7 +2,8 @@
 //!
 //! Enters: a search and the videos that may be seen. Leaves: a page, and a
 //! cursor for the next. Held: nothing; a cursor says by itself where it
-//! stands, so it survives restarts and videos that come and go.
+//! stands, so it survives restarts and videos that come and go. Never done here:
+//! deciding who may see what.
 
 use clients::playlist::parse_date;
 use records::StreamId;
