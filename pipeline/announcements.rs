@@ -1,4 +1,8 @@
 //! Streams' pasts in the log's topic `segments`.
+//!
+//! Enters: streams that are wanted. Leaves: what the archive announced of them,
+//! oldest first. Held: where those of live streams begin. Never done here:
+//! appending.
 
 use std::collections::HashMap;
 

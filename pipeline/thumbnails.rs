@@ -1,9 +1,9 @@
 //! Pictures of what is on, made when somebody asks.
 //!
 //! Enters: requests, and keyframes from the viewers' window or a recording's
-//! files. Leaves: JPEGs.
-//! Held: one per stream for [`FRESH`]; requests that come meanwhile share it,
-//! so a full front page costs one decode per stream and interval.
+//! files. Leaves: JPEGs. Held: one per stream for [`FRESH`], so that a full front
+//! page costs one decode per stream and interval; those of the [`OF_VIDEOS_MAX`]
+//! videos that were made last. Never done here: deciding who may see them.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;

@@ -1,7 +1,10 @@
 //! `/api/videos/{id}/download`: a video as one MP4 file, sent as it is read.
 //!
 //! Enters: a request, perhaps for a range. Leaves: the file's bytes, one
-//! segment at a time. Held: the segment that is being sent.
+//! segment at a time. Held: the layout and the segment that is being sent. Ends
+//! with the range, with the client, or with a file that can't be read (the
+//! connection breaks, so that nobody takes half a file for a whole one). Never
+//! done here: deciding what the file holds.
 
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;

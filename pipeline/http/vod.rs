@@ -1,4 +1,7 @@
 //! `/vod/{video}/…`: playlists and segments of recordings and clips.
+//!
+//! Enters: requests. Leaves: the library's responses, once it is clear that this
+//! client may watch. Held: nothing. Never done here: making a playlist.
 
 use axum::body::Body;
 use axum::response::IntoResponse;

@@ -1,7 +1,8 @@
 //! Fragmented MP4 (recordings, CMAF): `moof` boxes to samples.
 //!
 //! Enters: a file's bytes and its movie box. Leaves: one track's samples, with
-//! the times that the fragments say. Never done here: looking at payloads.
+//! the times that the fragments say. Nothing is held. Never done here: looking at
+//! payloads.
 
 use mp4_atom::{Atom, DecodeMaybe, FourCC, Header, Moof, Moov, Traf, Trex};
 

@@ -8,8 +8,9 @@
 //! - **Enters**: requests for a video, which the caller found and allowed.
 //! - **Leaves**: responses like the live origin's: gzip, ranges, files that the
 //!   kernel sends. Nothing of low latency: all of it is there.
-//! - **Held**: the recordings that were asked for last, and their playlists'
-//!   texts, bounded by their number of segments.
+//! - **Held**: the recordings that were asked for last, with the playlists'
+//!   texts and the download's layout that were; bounded by their number of segments.
+//! - **Ends**: a recording's place when others need it, or with [`Library::forget`].
 //! - **Never here**: deciding who may watch; writing.
 
 mod mp4;
@@ -36,7 +37,8 @@ use super::route::Route;
 use super::text::Text;
 use super::{Cold, ColdError, HlsBody, InFile, Object, problem};
 
-/// Segments of all renditions whose metadata stay in memory: about 60 bytes each.
+/// Segments of all renditions whose metadata stay in memory: about 60 bytes each,
+/// and 500 more if somebody downloads them.
 const SEGMENTS_MAX: usize = 1_000_000;
 
 /// What never changes may be kept for as long as caches like.

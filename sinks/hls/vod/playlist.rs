@@ -1,5 +1,8 @@
 //! The playlists of a recording: like those of a broadcast, without what only
 //! those who wait for more need.
+//!
+//! Enters: a recording or a cut of one. Leaves: text, the same for the same
+//! recording. Held: nothing. Never done here: anything that isn't in the recording.
 
 use std::fmt::Write;
 
