@@ -16,7 +16,7 @@
 
 mod entry;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -133,6 +133,22 @@ impl Catalog {
             view.streams.values().filter(|entry| wanted(entry)).cloned().collect();
         // UUIDv7 sort by time.
         found.sort_unstable_by_key(|entry| entry.stream_id);
+        found
+    }
+
+    /// The channel of a stream: all broadcasts that its key had, one after the
+    /// other, itself included. Empty: there is no such stream.
+    #[must_use]
+    pub fn channel(&self, id: StreamId) -> HashSet<StreamId> {
+        let view = self.shared.view.read();
+        let mut found = HashSet::new();
+        for next in [|e: &StreamEntry| e.predecessor, |e: &StreamEntry| e.successor] {
+            let mut at = view.streams.get(&id);
+            while let Some(entry) = at {
+                found.insert(entry.stream_id);
+                at = next(entry).and_then(|of| view.streams.get(&of));
+            }
+        }
         found
     }
 

@@ -102,13 +102,23 @@ async fn a_key_outlives_its_broadcast() {
     assert_eq!((next.title.as_str(), next.category.as_str()), ("Chess", "games"));
     assert_eq!((next.state, next.sessions), (StreamState::Created, 0));
     assert_eq!(next.predecessor, Some(id));
+    catalog.set_state(next.stream_id, StreamState::StreamComplete).await.unwrap();
+    let third = catalog.successor(next.stream_id).await.unwrap().stream_id;
+    let (other, _) = catalog.create("Go", "").await.unwrap();
+    let channel = [id, next.stream_id, third].into();
+    for of in [id, next.stream_id, third] {
+        assert_eq!(catalog.channel(of), channel, "from any of its broadcasts");
+    }
+    assert_eq!(catalog.channel(other.stream_id), [other.stream_id].into());
+    assert!(catalog.channel(StreamId::generate()).is_empty());
     drop(catalog);
 
     let catalog = open(&dir).await;
-    assert_eq!(catalog.by_key(key.expose()), Some(next.stream_id));
+    assert_eq!(catalog.by_key(key.expose()), Some(third));
     assert_eq!(catalog.get(id).unwrap().successor, Some(next.stream_id));
     assert!(matches!(catalog.rotate_key(id).await, Err(CatalogError::Over(_))));
-    assert_eq!(catalog.list(|_| true).len(), 2);
+    assert_eq!(catalog.list(|_| true).len(), 4);
+    assert_eq!(catalog.channel(id), channel);
 }
 
 #[tokio::test]

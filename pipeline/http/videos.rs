@@ -186,7 +186,7 @@ pub async fn list(
         viewer.is_admin
             || entry.visibility == Visibility::Public && entry.status == VideoStatus::Archived
     };
-    let found = app.videos.search(&search, may_see);
+    let found = app.videos.search(&search, app.registry.catalog(), may_see);
     let page = found.map_err(|error| Problem::bad_request(error.to_string()))?;
     let videos = page.videos.into_iter().map(|entry| describe(&urls, entry)).collect();
     Ok(Json(List { videos, next_cursor: page.next_cursor }))

@@ -27,6 +27,8 @@ use serde::{Deserialize, Serialize};
 use sinks::hls::vod::{RecordedRendition, Wanted};
 use uuid::Uuid;
 
+use crate::catalog::Catalog;
+
 pub use recorder::{ClipError, DeleteError, Recorder, RecorderConfig, RecorderCounts};
 pub use search::{PAGE_MAX, Page, Search, SearchError, Sort};
 
@@ -252,17 +254,23 @@ impl Videos {
         found
     }
 
-    /// The videos that `search` finds among those that `may_see` allows.
+    /// The videos that `search` finds among those that `may_see` allows;
+    /// `streams` knows which broadcasts are of one channel.
     ///
     /// # Errors
     /// The search can't be made; see [`SearchError`].
     pub fn search(
         &self,
         search: &Search,
+        streams: &Catalog,
         may_see: impl Fn(&VideoEntry) -> bool,
     ) -> Result<Page, SearchError> {
+        let channel = search.channel.map(|of| streams.channel(of));
         let view = self.shared.view.read();
-        search.run(view.videos.values().filter(|entry| !entry.deleted && may_see(entry)))
+        search.run(
+            channel.as_ref(),
+            view.videos.values().filter(|entry| !entry.deleted && may_see(entry)),
+        )
     }
 
     /// Adds a video. A recording of a broadcast that has one already changes nothing.

@@ -5,6 +5,8 @@
 //! stands, so it survives restarts and videos that come and go. Never done here:
 //! deciding who may see what.
 
+use std::collections::HashSet;
+
 use clients::playlist::parse_date;
 use records::StreamId;
 use serde::{Deserialize, Serialize};
@@ -38,6 +40,9 @@ pub struct Search {
     pub q: String,
     /// Of this broadcast.
     pub stream_id: Option<StreamId>,
+    /// Of this channel, which any of its broadcasts names: what its key had
+    /// before and after. Who asks the catalog tells [`Search::run`].
+    pub channel: Option<StreamId>,
     /// Began at this time or later: `2026-11-21` (midnight UTC) or RFC 3339.
     pub from: Option<String>,
     /// Began before this time.
@@ -116,12 +121,14 @@ impl Place {
 }
 
 impl Search {
-    /// The page of `videos` that is asked for.
+    /// The page of `videos` that is asked for; `channel` holds the broadcasts of
+    /// [`Search::channel`], if that is asked for.
     ///
     /// # Errors
     /// See [`SearchError`].
     pub fn run<'a>(
         &self,
+        channel: Option<&HashSet<StreamId>>,
         videos: impl Iterator<Item = &'a VideoEntry>,
     ) -> Result<Page, SearchError> {
         let limit = self.limit.unwrap_or(PAGE);
@@ -137,6 +144,7 @@ impl Search {
         let wanted = videos.filter(|entry| {
             let began_us = i64::try_from(entry.started_at_us).unwrap_or(i64::MAX);
             (from_us..to_us).contains(&began_us)
+                && channel.is_none_or(|channel| channel.contains(&entry.stream_id))
                 && self.stream_id.is_none_or(|stream| stream == entry.stream_id)
                 && self.status.is_none_or(|status| status == entry.status)
                 && self.visibility.is_none_or(|visibility| visibility == entry.visibility)
@@ -188,7 +196,7 @@ mod tests {
     }
 
     fn titles(search: &Search, videos: &[VideoEntry]) -> Vec<String> {
-        let page = search.run(videos.iter()).unwrap();
+        let page = search.run(None, videos.iter()).unwrap();
         page.videos.into_iter().map(|video| video.title).collect()
     }
 
@@ -210,6 +218,9 @@ mod tests {
         assert_eq!(found(later), ["Ärger", "Late chess"]);
         let earlier = Search { to: Some("2026-11-21".into()), ..Search::default() };
         assert!(found(earlier).is_empty());
+        let channel = [videos[0].stream_id, videos[3].stream_id].into();
+        let page = q("").run(Some(&channel), videos.iter()).unwrap();
+        assert_eq!(page.videos, [videos[3].clone(), videos[0].clone()]);
     }
 
     #[test]
@@ -219,7 +230,7 @@ mod tests {
             let mut search = Search { sort, limit: Some(2), ..Search::default() };
             let mut seen = Vec::new();
             loop {
-                let page = search.run(videos.iter()).unwrap();
+                let page = search.run(None, videos.iter()).unwrap();
                 seen.extend(page.videos.iter().map(|video| video.video_id));
                 let Some(next) = page.next_cursor else { break };
                 search.cursor = Some(next);
@@ -233,7 +244,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_searched_is_said() {
-        let refused = |search: Search| search.run([].into_iter()).unwrap_err();
+        let refused = |search: Search| search.run(None, [].into_iter()).unwrap_err();
         let none = Search { limit: Some(0), ..Search::default() };
         assert_eq!(refused(none), SearchError::Limit);
         let date = Search { from: Some("yesterday".into()), ..Search::default() };
@@ -243,7 +254,8 @@ mod tests {
             assert_eq!(refused(search), SearchError::Cursor, "{cursor}");
         }
         let videos = videos(&["a", "b"]);
-        let first = Search { limit: Some(1), ..Search::default() }.run(videos.iter()).unwrap();
+        let first =
+            Search { limit: Some(1), ..Search::default() }.run(None, videos.iter()).unwrap();
         let other = Search { sort: Sort::Title, cursor: first.next_cursor, ..Search::default() };
         assert_eq!(refused(other), SearchError::Cursor, "of another order");
     }

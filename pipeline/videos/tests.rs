@@ -34,7 +34,7 @@ async fn videos_survive_a_restart_beside_other_entities() {
     let (one, other) = (entry(), entry());
     {
         let log: Arc<dyn Log> = Arc::new(Embedded::open(dir.path()).unwrap());
-        let streams = crate::catalog::Catalog::load(Arc::clone(&log)).await.unwrap();
+        let streams = Catalog::load(Arc::clone(&log)).await.unwrap();
         streams.create("a stream", "").await.unwrap();
         let videos = Videos::load(log).await.unwrap();
         videos.add(one.clone()).await.unwrap();
@@ -78,10 +78,12 @@ async fn what_is_being_deleted_is_hidden_and_remembered() {
         videos.add(video.clone()).await.unwrap();
         videos.update(video.video_id, |video| video.deleted = true).await.unwrap();
     }
-    let videos = open(&dir).await;
+    let log: Arc<dyn Log> = Arc::new(Embedded::open(dir.path()).unwrap());
+    let streams = Catalog::load(Arc::clone(&log)).await.unwrap();
+    let videos = Videos::load(log).await.unwrap();
     assert_eq!((videos.get(video.video_id), videos.of_stream(video.stream_id)), (None, None));
     assert_eq!(videos.list(|video| video.deleted).len(), 1);
-    let page = videos.search(&Search::default(), |_| true).unwrap();
+    let page = videos.search(&Search::default(), &streams, |_| true).unwrap();
     assert!(page.videos.is_empty());
 }
 

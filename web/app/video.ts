@@ -30,6 +30,7 @@ export function videoPage(main: HTMLElement, video_id: string): void {
     setText(length, clock(video.duration_us / 1e6));
     const all = [];
     if (video.clip) all.push(el("a", { class: "quiet-link", href: `/videos/${encodeURIComponent(video.clip.video_id)}` }, "What it is a clip of"));
+    all.push(el("a", { class: "quiet-link", href: `/videos?channel=${encodeURIComponent(video.stream_id)}` }, "More of this channel"));
     all.push(el("a", { class: "quiet-link", href: `/api/videos/${encodeURIComponent(video.video_id)}/download` }, "Download"));
     links.replaceChildren(...all);
     about.hidden = false;

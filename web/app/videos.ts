@@ -1,4 +1,4 @@
-/** `/videos`: recordings and clips, to search and to page through. */
+/** `/videos`: recordings and clips, to search and to page through; `?channel=STREAM`: those of one channel. */
 
 import { ApiError, listVideos, type Video } from "./api";
 import { el, setFlag, setText } from "./dom";
@@ -16,14 +16,16 @@ const SORTS = [
 ] as const;
 
 export function videosPage(main: HTMLElement): void {
-  document.title = "Videos · Millstream";
+  const channel = new URLSearchParams(location.search).get("channel") ?? "";
+  const heading = channel === "" ? "Videos" : "Videos of one channel";
+  document.title = `${heading} · Millstream`;
   const tally = el("p", { class: "tally", role: "status", "aria-live": "polite" });
-  const query = el("input", { class: "field", type: "search", placeholder: "Search titles", "aria-label": "Search titles", autocomplete: "off" });
-  const sort = el("select", { class: "field", "aria-label": "Order" }, ...SORTS.map(([value, text]) => el("option", { value, text })));
+  const query = el("input", { class: "search-field", type: "search", placeholder: "Search titles", "aria-label": "Search titles", autocomplete: "off" });
+  const sort = el("select", { class: "search-field", "aria-label": "Order" }, ...SORTS.map(([value, text]) => el("option", { value, text })));
   const grid = el("ul", { class: "grid", role: "list" });
   const more = el("button", { class: "action action-quiet", type: "button", hidden: true, text: "More" });
   main.append(
-    el("div", { class: "home-head" }, el("h1", { class: "home-title", text: "Videos" }), tally),
+    el("div", { class: "home-head" }, el("h1", { class: "home-title", text: heading }), tally),
     el("form", { class: "search", role: "search", on: { submit: (event: Event) => event.preventDefault() } }, query, sort),
     grid,
     el("p", { class: "more" }, more),
@@ -36,7 +38,7 @@ export function videosPage(main: HTMLElement): void {
   const show = async (from: string): Promise<void> => {
     const mine = ++asked;
     try {
-      const page = await listVideos({ q: query.value.trim(), sort: sort.value, cursor: from });
+      const page = await listVideos({ q: query.value.trim(), channel, sort: sort.value, cursor: from });
       if (mine !== asked) return;
       const cards = page.videos.map(card);
       if (from === "") grid.replaceChildren(...cards);

@@ -6,6 +6,9 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::{api, assert_length, media_folder, pictures, playlist, record, rendition_url, text};
+use crate::support::eventually;
+use crate::support::feed::Feed;
+use crate::support::rtmp::Rtmp;
 use crate::support::scene::{seconds, server};
 use crate::support::server::Server;
 
@@ -59,6 +62,44 @@ async fn clips_play_the_same_files_and_outlive_their_recording() {
     assert!(!media_folder(&server, &stream).exists(), "the last to play them took them along");
 }
 
+/// Titles of the videos that a query finds.
+async fn titles(server: &Server, query: &str) -> Vec<String> {
+    let answer = server.get(&format!("/api/videos?{query}")).await;
+    assert_eq!(answer.status, StatusCode::OK, "{query}: {}", answer.text());
+    let json = answer.json();
+    let videos = json["videos"].as_array().expect("videos");
+    videos.iter().map(|video| text(video, "title").to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_channel_has_all_that_its_key_published() {
+    let server = server().await;
+    let (one, other) = (server.create("Chess").await, server.create("Cooking").await);
+    let length = Duration::from_millis(1500);
+    let (first, _) = tokio::join!(record(&server, &one, length), record(&server, &other, length));
+    // The same key again is the next broadcast.
+    let mut publisher = Rtmp::publish(&server.rtmp, &one.key).await;
+    Feed { length, ..Feed::default() }.run(&mut publisher).await;
+    publisher.finish().await;
+    let of = |id: &str| format!("channel={id}");
+    eventually("second video of the channel", async || {
+        (titles(&server, &of(&one.id)).await == ["Chess", "Chess"]).then_some(())
+    })
+    .await;
+    let next = server.get(&format!("/api/streams/{}", one.id)).await.json();
+    let next = text(&next, "successor");
+    assert_eq!(titles(&server, &of(next)).await, ["Chess", "Chess"], "from either");
+    let earlier = format!("{}&sort=oldest&limit=1", of(next));
+    let page = server.get(&format!("/api/videos?{earlier}")).await.json();
+    assert_eq!(page["videos"][0]["video_id"], first["video_id"], "with the other ways to ask");
+    assert_eq!(titles(&server, &format!("stream_id={next}")).await.len(), 1);
+    assert_eq!(titles(&server, &of(&other.id)).await, ["Cooking"]);
+    assert_eq!(titles(&server, &of(text(&first, "video_id"))).await, [] as [&str; 0]);
+    assert_eq!(titles(&server, "").await.len(), 3);
+    let refused = server.get("/api/videos?channel=chess").await;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{}", refused.text());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn videos_are_searched_changed_taken_off_and_deleted() {
     let mut server = server().await;
@@ -66,13 +107,6 @@ async fn videos_are_searched_changed_taken_off_and_deleted() {
     let (length, more) = (Duration::from_millis(1500), seconds(3));
     let (chess, cooking) =
         tokio::join!(record(&server, &one, length), record(&server, &other, more));
-    let titles = async |server: &Server, query: &str| {
-        let answer = server.get(&format!("/api/videos?{query}")).await;
-        assert_eq!(answer.status, StatusCode::OK, "{query}: {}", answer.text());
-        let json = answer.json();
-        let videos = json["videos"].as_array().expect("videos").clone();
-        videos.iter().map(|video| text(video, "title").to_owned()).collect::<Vec<_>>()
-    };
     assert_eq!(titles(&server, "q=CHESS").await, ["Chess finals"]);
     assert_eq!(titles(&server, "sort=title").await, ["Chess finals", "Cooking"]);
     assert_eq!(titles(&server, "sort=longest").await, ["Cooking", "Chess finals"]);
