@@ -20,7 +20,7 @@ export function videosPage(main: HTMLElement): void {
   const heading = channel === "" ? "Videos" : "Videos of one channel";
   document.title = `${heading} · Millstream`;
   const tally = el("p", { class: "tally", role: "status", "aria-live": "polite" });
-  const query = el("input", { class: "search-field", type: "search", placeholder: "Search titles", "aria-label": "Search titles", autocomplete: "off" });
+  const query = el("input", { class: "search-field", type: "search", placeholder: "Search videos", "aria-label": "Search titles and categories", autocomplete: "off" });
   const sort = el("select", { class: "search-field", "aria-label": "Order" }, ...SORTS.map(([value, text]) => el("option", { value, text })));
   const grid = el("ul", { class: "grid", role: "list" });
   const more = el("button", { class: "action action-quiet", type: "button", hidden: true, text: "More" });
