@@ -10,12 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::auth::Admin;
 use super::{App, Problem};
-use crate::catalog::StreamEntry;
+use crate::catalog::{CatalogError, StreamEntry};
 use crate::urls::Base;
 use crate::videos::{VideoEntry, VideoId};
-
-/// Longest title and category, in characters.
-const TITLE_CHARS_MAX: usize = 200;
 
 /// `POST /api/streams`.
 #[derive(Deserialize)]
@@ -122,20 +119,11 @@ pub async fn create(
     body: Result<Json<New>, JsonRejection>,
 ) -> Result<Response, Problem> {
     let Json(new) = body.map_err(|error| Problem::bad_request(error.body_text()))?;
-    let title = new.title.trim();
-    if title.is_empty() {
-        return Err(Problem::bad_request("a stream needs a title"));
-    }
-    for (name, text) in [("title", title), ("category", new.category.trim())] {
-        if text.chars().count() > TITLE_CHARS_MAX {
-            return Err(Problem::bad_request(format!(
-                "{name} has more than {TITLE_CHARS_MAX} characters"
-            )));
-        }
-    }
-    let created = app.registry.catalog().create(title, new.category.trim()).await;
-    let (entry, key) =
-        created.map_err(|error| Problem::unavailable("creating the stream", &error))?;
+    let created = app.registry.catalog().create(&new.title, &new.category).await;
+    let (entry, key) = created.map_err(|error| match error {
+        CatalogError::Field { .. } => Problem::bad_request(error.to_string()),
+        error => Problem::unavailable("creating the stream", &error),
+    })?;
     let id = entry.stream_id;
     let body = Created {
         stream_id: id,

@@ -74,7 +74,9 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let part = path.with_extension("part");
     let written = write(&part, [&Bytes::copy_from_slice(bytes)])
         .and_then(|()| File::open(&part)?.sync_all())
-        .and_then(|()| fs::rename(&part, path));
+        .and_then(|()| fs::rename(&part, path))
+        // Its name, too.
+        .and_then(|()| File::open(path.parent().unwrap_or(path))?.sync_all());
     written.inspect_err(|_| {
         // Half a file helps nobody.
         let _ = fs::remove_file(&part);

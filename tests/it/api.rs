@@ -46,9 +46,16 @@ async fn errors_are_problem_documents() {
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{}", answer.text());
         assert_eq!(answer.headers["content-type"], "application/problem+json");
     }
-    let long = json!({ "title": "x".repeat(201) });
-    let answer = server.admin(Method::POST, "/api/streams", Some(long)).await;
-    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    for (bad, says) in [
+        (json!({ "title": "x".repeat(201) }), "title has 201 characters, the limit is 200"),
+        (json!({ "title": "x", "category": "x".repeat(101) }), "category has 101 characters"),
+        (json!({ "title": "bell\u{7}" }), "title holds control characters"),
+    ] {
+        let answer = server.admin(Method::POST, "/api/streams", Some(bad)).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{}", answer.text());
+        let detail = answer.json()["detail"].to_string();
+        assert!(detail.contains(says), "{detail}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
