@@ -200,7 +200,7 @@ struct Shared {
     // Held by the one change under way.
     changing: tokio::sync::Mutex<()>,
     // Held while a video of stored files is added, or it is decided whether they go.
-    files: tokio::sync::Mutex<()>,
+    files: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// The catalogue of videos; clones share it. Changes need a tokio runtime.

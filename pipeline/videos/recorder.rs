@@ -122,12 +122,30 @@ pub struct Recorder {
 
 impl Recorder {
     /// Until dropped. `ended` names streams whose last announcement is durable.
-    pub async fn run(self: Arc<Self>, mut ended: mpsc::Receiver<StreamId>) {
+    pub async fn run(self: Arc<Self>, ended: mpsc::Receiver<StreamId>) {
+        // Side by side: a sweep may read the whole topic, and who just ended a
+        // broadcast waits for its video.
+        tokio::select! {
+            () = self.record_ended(ended) => {}
+            () = self.keep_sweeping() => {}
+        }
+    }
+
+    async fn keep_sweeping(&self) {
+        let mut sweep = interval(SWEEP);
+        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // At the start nothing of an earlier process is under way.
+        let mut is_quiet = true;
+        loop {
+            sweep.tick().await;
+            self.sweep(std::mem::take(&mut is_quiet)).await;
+        }
+    }
+
+    async fn record_ended(&self, mut ended: mpsc::Receiver<StreamId>) {
         let mut waiting = HashSet::new();
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut sweep = interval(SWEEP);
-        let mut is_first = true;
         loop {
             tokio::select! {
                 stream = ended.recv() => match stream {
@@ -143,10 +161,6 @@ impl Recorder {
                             waiting.remove(&stream);
                         }
                     }
-                }
-                _ = sweep.tick() => {
-                    // At the start nothing of an earlier process is under way.
-                    self.sweep(std::mem::take(&mut is_first)).await;
                 }
             }
         }
@@ -214,18 +228,26 @@ impl Recorder {
         announced: Vec<Announcement>,
     ) -> Result<(), RecordError> {
         let stream = entry.stream_id;
+        let turn = Arc::clone(&self.videos.shared.files).lock_owned().await;
+        if self.catalog.get(stream).is_none_or(|entry| !self.is_due(&entry)) {
+            // It was recorded meanwhile, or deleted.
+            self.ledger.forget(stream);
+            return Ok(());
+        }
         if self.videos.of_stream(stream).is_none() {
             let archive = Arc::clone(&self.archive);
-            // Looks at every segment's file.
+            // Looks at every segment's file. The turn is over when that is,
+            // even if nobody waits for it any more.
             let made = tokio::task::spawn_blocking(move || {
                 let recording = archive.record(stream, announced);
                 if let Some(recording) = &recording {
                     archive.put_recording(stream, recording)?;
                 }
-                Ok(recording)
+                Ok((recording, turn))
             });
             let made = made.await.map_err(|_| RecordError::Interrupted)?;
-            let Some(recording) = made.map_err(RecordError::Disk)? else {
+            let (recording, _turn) = made.map_err(RecordError::Disk)?;
+            let Some(recording) = recording else {
                 tracing::info!(%stream, "no video: nothing of the broadcast is stored");
                 self.ledger.forget(stream);
                 return Ok(self.catalog.settle(stream, StreamState::Inactive).await?);
