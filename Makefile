@@ -10,10 +10,10 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test bench soak fuzz lint fmt docs web packages packages-test packages-bench clean-data
+.PHONY: help run test bench soak fuzz lint fmt docs web tansu packages packages-test packages-bench clean-data
 
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
-BUILD_PACKAGES := build-essential pkg-config cmake clang nodejs npm \
+BUILD_PACKAGES := build-essential pkg-config cmake clang libcurl4-openssl-dev libssl-dev nodejs npm \
 	libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev gstreamer1.0-plugins-base \
 	gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav
 TEST_PACKAGES := ffmpeg chromium rtmpdump mediainfo gstreamer1.0-tools python3 python3-pip curl
@@ -44,6 +44,14 @@ packages:
 
 packages-test: packages
 	$(call install,$(TEST_PACKAGES))
+
+# A real Kafka broker for the tests, built once where cargo installs programs.
+TANSU := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin/tansu
+
+$(TANSU): | packages
+	cargo install tansu --version 0.6.0 --features dynostore,libsql --locked
+
+tansu: $(TANSU)
 
 packages-bench: packages-test
 	$(call install,$(BENCH_PACKAGES))
@@ -76,7 +84,7 @@ lint: packages web
 	cargo clippy --workspace --all-targets -- -D warnings
 	cd web && npm run check
 
-test: packages-test web tests/browser/node_modules/.package-lock.json .cache/ffmpeg
+test: packages-test $(TANSU) web tests/browser/node_modules/.package-lock.json .cache/ffmpeg
 	$(MAKE) lint
 	cd web && npm test
 	cargo build --bin millstream

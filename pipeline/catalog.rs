@@ -326,7 +326,8 @@ impl Catalog {
                 ..fresh(old.title.clone(), old.category.clone())
             };
             let successor = Some(new.stream_id);
-            Ok(Change::Put(vec![StreamEntry { key_hash: None, successor, ..old.clone() }, new]))
+            // The new one first: a shared log may be left with that alone, which works.
+            Ok(Change::Put(vec![new, StreamEntry { key_hash: None, successor, ..old.clone() }]))
         })
         .await?;
         let successor = self.found(id)?.successor;
@@ -366,7 +367,20 @@ impl Catalog {
                 }
                 Change::Forget(id) => vec![NewRecord::tombstone(0, record_key(*id))],
             };
-            shared.log.append_many(Topic::Catalog, records).await?;
+            let events = match &change {
+                Change::Put(entries) => events(&shared.view.read(), entries),
+                Change::Forget(_) => Vec::new(),
+            };
+            let log = &shared.log;
+            let (stored, told) = tokio::join!(
+                log.append_many(Topic::Catalog, records),
+                log.append_many(Topic::Events, events),
+            );
+            stored?;
+            // The catalog is the truth; events are told of it.
+            if let Err(error) = told {
+                tracing::warn!(%error, "a stream's change is missing among the events");
+            }
             let mut view = shared.view.write();
             match change {
                 Change::Put(entries) => {
@@ -408,6 +422,13 @@ fn fresh(title: String, category: String) -> StreamEntry {
         predecessor: None,
         deleted: false,
     }
+}
+
+/// What is to be told of a change.
+fn events(view: &View, entries: &[StreamEntry]) -> Vec<NewRecord> {
+    let now = runtime::wall_us();
+    let before = |entry: &StreamEntry| view.streams.get(&entry.stream_id);
+    entries.iter().filter_map(|entry| crate::journal::event(before(entry), entry, now)).collect()
 }
 
 fn record_key(id: StreamId) -> String {

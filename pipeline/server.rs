@@ -4,6 +4,7 @@
 //! log ─► catalog ─► registry ─┐
 //! intakes ─► plane ─► engine ─┼─► listeners (HTTP, HTTPS, RTMP, RTMPS)
 //! origin, archive ◄─ edges ───┘
+//! log ─► lake
 //! ```
 //!
 //! Start goes from the durable to the visible: nobody is let in before what
@@ -13,11 +14,11 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use log::{Embedded, Log};
+use lake::Lake;
+use log::{DataLock, Embedded, Kafka, Log};
 use operators::transcode::Pool;
 use records::{Health, Media, MediaBody, StreamId, StreamState};
 use runtime::{Clock, EdgeReceiver, Engine, Intake, edge, wall_us};
@@ -36,9 +37,11 @@ use crate::dataflow::{Edges, MediaPlane, Quarantine, Quarantined};
 use crate::events::EventCounts;
 use crate::health::HealthBoard;
 use crate::http::{self, App, Shared};
+use crate::journal::HealthJournal;
 use crate::keys::{self, KeyError};
 use crate::registry::{Registry, TICK};
 use crate::settings;
+use crate::tail::LogTail;
 use crate::thumbnails::Thumbnails;
 use crate::tls::Certificate;
 use crate::videos::{Recorder, RecorderCounts, Videos};
@@ -97,6 +100,12 @@ pub enum StartError {
     /// The archive can't be used.
     #[error(transparent)]
     Archive(#[from] sinks::archive::ArchiveError),
+    /// Questions to the lake can't be answered.
+    #[error(transparent)]
+    Queries(#[from] queries::Error),
+    /// The lake can't be used as configured.
+    #[error(transparent)]
+    Lake(#[from] lake::Error),
     /// The data plane didn't start.
     #[error(transparent)]
     Scale(#[from] runtime::ScaleError),
@@ -121,6 +130,8 @@ pub struct Server {
     plane_tasks: JoinSet<()>,
     archive: Arc<Archive>,
     log: Arc<dyn Log>,
+    // Of a log that isn't in the data directory, which is locked all the same.
+    _data_lock: Option<DataLock>,
 }
 
 impl Server {
@@ -132,7 +143,7 @@ impl Server {
         let data = config.data_dir.as_path();
         std::fs::create_dir_all(data)
             .map_err(|source| StartError::Data { path: data.into(), source })?;
-        let log: Arc<dyn Log> = Arc::new(open_log(data).await?);
+        let (log, data_lock) = open_log(config).await?;
         let catalog = Arc::new(Catalog::load(Arc::clone(&log)).await?);
         let admin_token = admin_token(config)?;
 
@@ -196,7 +207,13 @@ impl Server {
         let engine = Arc::new(engine);
         let board = Arc::new(HealthBoard::default());
         let meters = Arc::new(RtmpMeters::default());
+        let health_journal = Arc::new(HealthJournal::start(Arc::clone(&log)));
+        let lake = match settings::lake(config)? {
+            Some(config) => Some(Arc::new(Lake::start(&config, &log)?)),
+            None => None,
+        };
         let app = App::new(Shared {
+            log: Arc::clone(&log),
             registry: Arc::clone(&registry),
             origin: origin.clone(),
             engine: Arc::clone(&engine),
@@ -208,6 +225,12 @@ impl Server {
             videos,
             library,
             recorder: Arc::clone(&recorder),
+            lake,
+            health_journal: Arc::clone(&health_journal),
+            sql: queries::Session::open(queries::Options {
+                tail: Some(Arc::new(LogTail::new(Arc::clone(&log)))),
+                ..settings::queries(config)
+            })?,
             encoders,
             transcode_events,
             urls: settings::urls(config, rtmp.port()),
@@ -218,7 +241,7 @@ impl Server {
         let mut plane_tasks = JoinSet::new();
         plane_tasks.spawn(show(hls_out, app.clone()));
         plane_tasks.spawn(store(archive_out, Arc::clone(&archive)));
-        plane_tasks.spawn(watch_health(health_out, board));
+        plane_tasks.spawn(watch_health(health_out, board, health_journal));
         plane_tasks.spawn(watch_quarantine(quarantine_out, Arc::clone(&registry)));
         plane_tasks.spawn(tick(Arc::clone(&registry)));
         plane_tasks.spawn(Arc::clone(&recorder).run(to_record));
@@ -263,6 +286,7 @@ impl Server {
             plane_tasks,
             archive,
             log,
+            _data_lock: data_lock,
         })
     }
 
@@ -289,16 +313,25 @@ impl Server {
         let _ = tokio::task::spawn_blocking(move || archive.close()).await;
         // What just ended is a video before we go.
         self.app.recorder.sweep(true).await;
+        if let Some(lake) = &self.app.lake {
+            lake.stop().await;
+        }
         drop(self.log);
         tracing::info!("stopped");
     }
 }
 
-async fn open_log(data: &Path) -> Result<Embedded, log::Error> {
-    let data = data.to_owned();
-    // Replaying the journal blocks.
-    let opened = tokio::task::spawn_blocking(move || Embedded::open(&data)).await;
-    opened.unwrap_or(Err(log::Error::Closed))
+async fn open_log(config: &Config) -> Result<(Arc<dyn Log>, Option<DataLock>), log::Error> {
+    let (data, at) = (config.data_dir.clone(), config.data_log.clone());
+    // Replaying the journal blocks, and so does asking brokers.
+    let opened = tokio::task::spawn_blocking(move || {
+        let Some(url) = &at.kafka else {
+            return Ok((Arc::new(Embedded::open(&data)?) as Arc<dyn Log>, None));
+        };
+        let lock = DataLock::acquire(&data)?;
+        Ok((Arc::new(Kafka::open(url, &at.options)?) as Arc<dyn Log>, Some(lock)))
+    });
+    opened.await.unwrap_or(Err(log::Error::Closed))
 }
 
 /// The token in the configuration, or one that is made once and kept.
@@ -464,10 +497,15 @@ async fn store(from: EdgeReceiver<Media>, archive: Arc<Archive>) {
     }
 }
 
-async fn watch_health(from: EdgeReceiver<Health>, board: Arc<HealthBoard>) {
+async fn watch_health(
+    from: EdgeReceiver<Health>,
+    board: Arc<HealthBoard>,
+    journal: Arc<HealthJournal>,
+) {
     let mut batch = Vec::new();
     loop {
         from.recv(&mut batch).await;
+        journal.push(&batch);
         batch.drain(..).for_each(|health| board.record(health));
     }
 }

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use lake::{LakeConfig, Root};
 use operators::demux::DemuxConfig;
 use operators::segment::SegmentConfig;
 use operators::transcode::{TranscodeConfig, inventory};
@@ -29,6 +30,11 @@ pub const HEALTH_EDGE_BYTES: usize = 4 << 20;
 /// The folder of segment files below the data directory.
 const MEDIA_FOLDER: &str = "media";
 
+/// The folder of the Delta tables below the data directory.
+const LAKE_FOLDER: &str = "lake";
+/// The folder of queries' temporary files below the data directory.
+const SPILL_FOLDER: &str = "spill";
+
 /// Bytes that may wait for each consumer of the data plane.
 #[must_use]
 pub fn edge_bytes(config: &Config) -> usize {
@@ -50,6 +56,18 @@ pub fn encoded(config: &Config) -> IntakeLimits {
     IntakeLimits {
         unread_bytes_max: config.rtmp.budget_bytes,
         retained_bytes_max: config.pipeline.retained_bytes_max,
+    }
+}
+
+/// Questions to the lake.
+#[must_use]
+pub fn queries(config: &Config) -> queries::Options {
+    queries::Options {
+        lake: lake_root(config)
+            .map_or_else(|_| config.data_dir.join(LAKE_FOLDER), |root| root.folder().to_owned()),
+        spill: config.data_dir.join(SPILL_FOLDER),
+        limits: queries::Limits::default(),
+        tail: None,
     }
 }
 
@@ -147,6 +165,26 @@ pub fn archive(config: &Config) -> ArchiveConfig {
 #[must_use]
 pub fn recorder(config: &Config) -> RecorderConfig {
     RecorderConfig { enabled: config.vod.enabled, keep: config.vod.keep }
+}
+
+/// The lake; None if it is switched off.
+///
+/// # Errors
+/// The root can't be used.
+pub fn lake(config: &Config) -> Result<Option<LakeConfig>, lake::Error> {
+    let given = &config.lake;
+    if !given.enabled {
+        return Ok(None);
+    }
+    let (commit_busy, commit_idle) = (given.commit_busy, given.commit_idle);
+    Ok(Some(LakeConfig { commit_busy, commit_idle, ..LakeConfig::new(lake_root(config)?) }))
+}
+
+fn lake_root(config: &Config) -> Result<Root, lake::Error> {
+    match &config.lake.root {
+        Some(root) => Root::parse(root),
+        None => Root::at(&config.data_dir.join(LAKE_FOLDER)),
+    }
 }
 
 /// Publishers' connections.

@@ -61,6 +61,12 @@ fn without_port(authority: &str) -> &str {
 }
 
 impl Base {
+    /// Where the pages are, without a slash at the end.
+    #[must_use]
+    pub fn pages(&self) -> &str {
+        &self.http
+    }
+
     /// What a publisher enters as its server.
     #[must_use]
     pub fn ingest(&self) -> String {

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use clap::Args;
-use http::{Method, Request, header};
+use http::{Method, Request, Response, header};
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde::de::DeserializeOwned;
@@ -26,6 +27,11 @@ pub struct Server {
 }
 
 impl Server {
+    /// Its address, without a slash at the end.
+    pub fn url(&self) -> &str {
+        self.server.trim_end_matches('/')
+    }
+
     /// Sends a request and reads the JSON answer.
     pub async fn call<T: DeserializeOwned>(
         &self,
@@ -33,8 +39,23 @@ impl Server {
         path: &str,
         body: Option<&serde_json::Value>,
     ) -> anyhow::Result<T> {
-        let url = format!("{}{path}", self.server.trim_end_matches('/'));
-        let mut request = Request::builder().method(method).uri(&url);
+        let response = self.send(method, path, "application/json", body).await?;
+        let body = response.into_body().collect().await?.to_bytes();
+        serde_json::from_slice(&body)
+            .with_context(|| format!("{}{path} answered with other JSON", self.url()))
+    }
+
+    /// Sends a request for an answer of this media type; its body is still to be read.
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        accept: &str,
+        body: Option<&serde_json::Value>,
+    ) -> anyhow::Result<Response<Incoming>> {
+        let url = format!("{}{path}", self.url());
+        let mut request =
+            Request::builder().method(method).uri(&url).header(header::ACCEPT, accept);
         if let Some(token) = self.token() {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
@@ -50,12 +71,12 @@ impl Server {
         let response =
             client.request(request).await.with_context(|| format!("cannot reach {url}"))?;
         let status = response.status();
-        let body = response.into_body().collect().await?.to_bytes();
         if !status.is_success() {
+            let body = response.into_body().collect().await?.to_bytes();
             let problem: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
             bail!("{url} answered {status}: {}", problem["detail"].as_str().unwrap_or("no reason"));
         }
-        serde_json::from_slice(&body).with_context(|| format!("{url} answered with other JSON"))
+        Ok(response)
     }
 
     fn token(&self) -> Option<String> {

@@ -3,6 +3,7 @@
 mod client;
 mod cluster;
 mod serve;
+mod sql;
 mod tools;
 
 use std::process::ExitCode;
@@ -31,6 +32,8 @@ enum Command {
     Cluster(cluster::Cluster),
     /// List what is live on a running server.
     Streams(cluster::Streams),
+    /// Ask SQL of everything that was ever shown, on a running server or in a lake's directory.
+    Sql(sql::Sql),
     /// Say which encoders this machine has and which would be used.
     Encoders(tools::Encoders),
     /// Work with the configuration file.
@@ -52,6 +55,7 @@ impl Cli {
             Command::Scale(command) => command.run(),
             Command::Cluster(command) => command.run(),
             Command::Streams(command) => command.run(),
+            Command::Sql(command) => command.run(),
             Command::Encoders(command) => command.run(),
             Command::Config(command) => command.run(),
             Command::Cert(command) => command.run(),

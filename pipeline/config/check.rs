@@ -19,6 +19,29 @@ pub fn relations(config: &Config, settings: &Settings, problems: &mut Vec<Proble
         }
     };
 
+    let log = &config.data_log;
+    if let Some(url) = &log.kafka
+        && let Err(error) = log::Kafka::check(url, &log.options)
+    {
+        let key = match error {
+            log::Error::LogOption { .. } => "data.log_options",
+            _ => "data.log",
+        };
+        require(false, &[key], format!("{key}: {error}"));
+    }
+
+    let lake = &config.lake;
+    require(
+        lake.commit_busy <= lake.commit_idle,
+        &["lake.commit_busy", "lake.commit_idle"],
+        "lake.commit_idle is shorter than lake.commit_busy".into(),
+    );
+    if let Some(root) = &lake.root
+        && let Err(error) = lake::Root::parse(root)
+    {
+        require(false, &["lake.root"], format!("lake.root: {error}"));
+    }
+
     let hls = &config.hls;
     require(
         hls.part_target < hls.segment_target,

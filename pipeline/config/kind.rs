@@ -3,6 +3,7 @@
 //! A value has one meaning and two spellings: TOML in the file, plain text in
 //! the environment and on the command line.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -37,6 +38,8 @@ pub enum Kind {
     Size(u64, u64),
     /// Heights and bitrates.
     Ladder,
+    /// Names and texts, which are never printed: some are passwords.
+    Properties,
 }
 
 /// A value within its kind's bounds.
@@ -56,6 +59,8 @@ pub enum Value {
     Duration(Duration),
     /// Of [`Kind::Ladder`].
     Ladder(Vec<Rung>),
+    /// Of [`Kind::Properties`].
+    Properties(BTreeMap<String, String>),
 }
 
 const DURATIONS: [(&str, u64); 5] =
@@ -116,6 +121,7 @@ impl fmt::Display for Kind {
                 show_size(*max)
             ),
             Self::Ladder => f.write_str("a list of heights and bitrates"),
+            Self::Properties => f.write_str("a table of names and texts"),
         }
     }
 }
@@ -142,6 +148,14 @@ impl Kind {
                      such as 720:3000,480:1400"
                 );
                 ladder(&rungs.collect::<Option<Vec<_>>>().ok_or(wrong)?)
+            }
+            Self::Properties => {
+                let pairs = text.split(';').filter(|pair| !pair.trim().is_empty());
+                let pairs = pairs.map(|pair| {
+                    let (name, value) = pair.split_once('=')?;
+                    Some((name.trim().to_owned(), value.to_owned()))
+                });
+                pairs.collect::<Option<_>>().map(Value::Properties).ok_or_else(refuse)
             }
             _ => self.textual(text),
         }
@@ -185,6 +199,12 @@ impl Kind {
                 });
                 ladder(&rungs.collect::<Result<Vec<_>, _>>()?)
             }
+            Self::Properties => {
+                let mut out = BTreeMap::new();
+                let table = item.as_table_like().ok_or_else(refuse)?;
+                properties("", table, &mut out).ok_or_else(refuse)?;
+                Ok(Value::Properties(out))
+            }
             _ => self.textual(item.as_str().ok_or_else(refuse)?),
         }
     }
@@ -223,7 +243,9 @@ impl Kind {
                 let inside = parsed.filter(|size| (min..=max).contains(size));
                 inside.map(Value::Integer).ok_or_else(refuse)
             }
-            Self::Bool | Self::Integer(..) | Self::Number(..) | Self::Ladder => Err(refuse()),
+            Self::Bool | Self::Integer(..) | Self::Number(..) | Self::Ladder | Self::Properties => {
+                Err(refuse())
+            }
         }
     }
 
@@ -244,7 +266,7 @@ impl Kind {
     fn refuse(self, shown: &str) -> String {
         match self {
             // What was meant to be a secret is not repeated even where it is wrong.
-            Self::Secret => format!("must be {self}"),
+            Self::Secret | Self::Properties => format!("must be {self}"),
             _ => format!("{shown} is not {self}"),
         }
     }
@@ -255,6 +277,26 @@ fn shown(item: &Item) -> String {
         Item::Value(value) => value.clone().decorated("", "").to_string(),
         other => format!("a {}", other.type_name()),
     }
+}
+
+/// A dotted name is a table inside a table in TOML; here it is a name again.
+fn properties(
+    prefix: &str,
+    table: &dyn TableLike,
+    out: &mut BTreeMap<String, String>,
+) -> Option<()> {
+    for (name, item) in table.iter() {
+        let name = format!("{prefix}{name}");
+        if let Some(inner) = item.as_table_like() {
+            properties(&format!("{name}."), inner, out)?;
+            continue;
+        }
+        let text = item.as_str().map(str::to_owned);
+        let number = || item.as_integer().map(|number| number.to_string());
+        let value = text.or_else(number).or_else(|| item.as_bool().map(|on| on.to_string()))?;
+        out.insert(name, value);
+    }
+    Some(())
 }
 
 fn ladder(rungs: &[(i64, i64)]) -> Result<Value, String> {

@@ -22,6 +22,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -35,7 +36,8 @@ pub use self::example::example;
 pub use self::problem::{ConfigError, Origin, Problem};
 pub use self::read::{environment, variable};
 pub use self::sections::{
-    Config, Hls, Http, LogFormat, Logging, Pipeline, Rtmp, Secret, Stream, Tls, Transcode, Vod,
+    Config, DataLog, Hls, Http, Lake, LogFormat, Logging, Pipeline, Rtmp, Secret, Stream, Tls, Transcode,
+    Vod,
 };
 
 impl Config {
@@ -95,6 +97,18 @@ impl Config {
     fn build(get: &Getter<'_>) -> Result<Self, &'static str> {
         Ok(Self {
             data_dir: get.text("data.dir")?.into(),
+            data_log: DataLog {
+                kafka: Some(get.text("data.log")?).filter(|text| text != "embedded"),
+                options: log::KafkaOptions {
+                    properties: get.properties("data.log_options")?,
+                    replication: match get.integer("data.log_replication")? {
+                        0 => None,
+                        copies => Some(copies as u16),
+                    },
+                    retention: Some(get.duration("data.log_retention")?)
+                        .filter(|retention| !retention.is_zero()),
+                },
+            },
             admin_token: get.optional("admin.token")?.map(Secret),
             http: Http {
                 listen: get.address("http.listen")?,
@@ -151,6 +165,12 @@ impl Config {
             vod: Vod {
                 enabled: get.bool("vod.enabled")?,
                 keep: Some(get.duration("vod.keep")?).filter(|keep| !keep.is_zero()),
+            },
+            lake: Lake {
+                enabled: get.bool("lake.enabled")?,
+                root: get.optional("lake.root")?,
+                commit_busy: get.duration("lake.commit_busy")?,
+                commit_idle: get.duration("lake.commit_idle")?,
             },
             log: Logging {
                 level: get.text("log.level")?,
@@ -218,6 +238,10 @@ impl Getter<'_> {
 
     fn ladder(&self, key: &'static str) -> Got<Vec<Rung>> {
         self.value(key, |v| if let Value::Ladder(rungs) = v { Some(rungs.clone()) } else { None })
+    }
+
+    fn properties(&self, key: &'static str) -> Got<BTreeMap<String, String>> {
+        self.value(key, |v| if let Value::Properties(map) = v { Some(map.clone()) } else { None })
     }
 
     fn tls(&self, listen: &'static str, cert: &'static str, key: &'static str) -> Got<Option<Tls>> {

@@ -13,6 +13,8 @@ use records::Rung;
 pub struct Config {
     /// Log, segments and keys.
     pub data_dir: PathBuf,
+    /// Where the log is.
+    pub data_log: DataLog,
     /// None: made at the first start, see [`crate::keys::admin_token`].
     pub admin_token: Option<Secret>,
     /// Viewers and the API.
@@ -29,10 +31,34 @@ pub struct Config {
     pub hls: Hls,
     /// Recordings.
     pub vod: Vod,
+    /// What analysts get.
+    pub lake: Lake,
     /// What the server says.
     pub log: Logging,
     /// Whether panics may be injected.
     pub faults: bool,
+}
+
+/// Where catalog, announcements and events are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DataLog {
+    /// A Kafka cluster's URL. None: embedded, in the data directory.
+    pub kafka: Option<String>,
+    /// For Kafka only.
+    pub options: log::KafkaOptions,
+}
+
+/// The lake's tables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lake {
+    /// Whether they are written.
+    pub enabled: bool,
+    /// Their folder. None: `lake` in the data directory.
+    pub root: Option<String>,
+    /// Pause between commits while much is going on.
+    pub commit_busy: Duration,
+    /// How long a row waits for its commit while little is.
+    pub commit_idle: Duration,
 }
 
 /// A text that no log, error or debug print shows.

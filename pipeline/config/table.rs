@@ -32,6 +32,7 @@ pub const SECTIONS: &[(&str, &str)] = &[
     ("transcode", "Smaller pictures beside the published one."),
     ("hls", "What viewers get."),
     ("vod", "Recordings of finished broadcasts."),
+    ("lake", "What analysts get: tables of everything that happened."),
     ("log", "What the server says about itself, on standard error."),
     ("debug", "For tests only."),
 ];
@@ -55,6 +56,15 @@ const fn key(name: &'static str, kind: Kind, default: &'static str, doc: &'stati
 pub const KEYS: &[Key] = &[
     key("data.dir", Kind::Text, r#""data""#,
         "Directory for the log, segments and keys, made if it is missing; relative to where the server starts. One server at a time may use it. Streams and their keys live here: back it up, and keep it private."),
+
+    key("data.log", Kind::Text, r#""embedded""#,
+        "Where catalog, announcements and events are kept. embedded: in data.dir, nothing to install. kafka://host:port,host:port/prefix: a Kafka cluster, whose topics are called prefix.catalog and so on, are made if they are missing, and may be read by others. While its brokers are away what is live goes on, changes wait, and /readyz says why."),
+    key("data.log_options", Kind::Properties, "{}",
+        "librdkafka's properties for a Kafka log, for TLS and SASL above all: security.protocol, ssl.ca.location, sasl.mechanism, sasl.username, sasl.password. Those that durability and order rest on (acks, idempotence, time-outs of messages) are refused. In the environment: security.protocol=sasl_ssl;sasl.username=bob."),
+    key("data.log_replication", Kind::Integer(0, 32), "0",
+        "Copies of each partition of the Kafka topics that are made. 0: the cluster's default. Set min.insync.replicas in the cluster, or an acknowledgement may rest on one copy."),
+    key("data.log_retention", Kind::Duration(s(0), s(3650 * 86_400)), r#""0s""#,
+        "How long the Kafka topics that are made keep records, the catalog excepted. 0s: for ever. Never shorter than this server may be off: what is older is gone for the lake."),
 
     key("admin.token", Kind::Secret, r#""""#,
         "Bearer token for the API calls that change something, at least 16 characters. Empty: one is made at the first start and kept in the data directory as admin-token. Better given as MILLSTREAM_ADMIN_TOKEN than in a file that others can read."),
@@ -168,6 +178,15 @@ pub const KEYS: &[Key] = &[
         "Whether every broadcast becomes a video when it ends. Its segments then stay on disk, whatever hls.keep says: mind the disk, or set vod.keep. false: nothing outlives hls.keep; videos that are there stay."),
     key("vod.keep", Kind::Duration(s(0), s(36_500 * 86_400)), r#""0s""#,
         "How long videos are kept after their broadcast; a clip counts from when it was made, and keeps what it plays. 0s: until somebody deletes them."),
+
+    key("lake.enabled", Kind::Bool, "true",
+        "Whether the log is written to Delta tables as well. false: nothing can be asked by SQL; the log still has it all, and the tables catch up once this is true again."),
+    key("lake.root", Kind::Text, r#""""#,
+        "Folder of the tables, each a Delta table that other programs may read at any time. Empty: lake in data.dir. It belongs to one log: moving it is fine, mixing is refused."),
+    key("lake.commit_busy", Kind::Duration(ms(200), s(600)), r#""1s""#,
+        "Pause between the commits of a table while much is going on. Each commit is at least one file: longer makes fewer and larger ones, shorter shows rows sooner to programs that open the tables themselves. SQL by the server sees rows before they are committed."),
+    key("lake.commit_idle", Kind::Duration(ms(200), s(3600)), r#""5s""#,
+        "How long a row waits for its commit at most while little is going on. At least lake.commit_busy."),
 
     key("log.level", Kind::Text, r#""info""#,
         "error, warn, info, debug or trace, also by module: info,sources=debug. info says what changed (streams, publishers, generations), warn what someone should look at, debug what a developer needs. Keys and tokens appear at no level."),

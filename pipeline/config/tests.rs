@@ -76,6 +76,7 @@ fn every_key_has_an_effect() {
             }
             Kind::Size(_, max) => super::kind::show_size(max),
             Kind::Ladder => "720:3000".into(),
+            Kind::Properties => "security.protocol=ssl".into(),
         };
         // With what the relations ask for beside it.
         let mut flags = pairs(&[
@@ -83,6 +84,7 @@ fn every_key_has_an_effect() {
             ("transcode.lag_shed", "60s"),
             ("hls.segment_max", "60s"),
             ("hls.segment_target", "30s"),
+            ("lake.commit_idle", "1h"),
             ("http.tls.listen", "127.0.0.1:1"),
             ("http.tls.cert", "cert"),
             ("http.tls.key", "key"),
@@ -95,7 +97,9 @@ fn every_key_has_an_effect() {
             "transcode.lag_shed" => "59s",
             "hls.segment_max" => "59s",
             "hls.segment_target" => "29s",
+            "lake.commit_idle" => "30m",
             "transcode.lag_restore" => "500ms",
+            "data.log" => "kafka://127.0.0.1:9092/test",
             _ => &other,
         };
         let before = Config::parse(None, &[], &flags).unwrap();
@@ -103,6 +107,34 @@ fn every_key_has_an_effect() {
         let after =
             Config::parse(None, &[], &flags).unwrap_or_else(|e| panic!("{}: {e}", key.name));
         assert_ne!(before, after, "{} has no effect", key.name);
+    }
+}
+
+#[test]
+fn a_kafka_log_is_named_by_url_and_properties() {
+    let file = r#"
+[data]
+log = "kafka://a:9092,b:9092/live"
+log_retention = "30d"
+[data.log_options]
+security.protocol = "sasl_ssl"
+"sasl.password" = "hunter2"
+socket.keepalive.enable = true
+"#;
+    let config = Config::parse(Some(("m.toml", file)), &[], &[]).unwrap();
+    let log = &config.data_log;
+    assert_eq!(log.kafka.as_deref(), Some("kafka://a:9092,b:9092/live"));
+    assert_eq!(log.options.properties["security.protocol"], "sasl_ssl");
+    assert_eq!(log.options.properties["socket.keepalive.enable"], "true");
+    assert_eq!(log.options.retention, Some(std::time::Duration::from_hours(30 * 24)));
+    assert!(!format!("{config:?}").contains("hunter2"));
+    for (file, word) in [
+        ("[data]\nlog = \"kafak://a:1/x\"", "m.toml:2:1: data.log: "),
+        ("[data]\nlog = \"kafka://a:1/x\"\nlog_options = { acks = 0 }", "data.log_options: "),
+        ("[data]\nlog_options = { a = [\"hunter2\"] }", "must be a table of names and texts"),
+    ] {
+        let found = problems(file).join("\n");
+        assert!(found.contains(word) && !found.contains("hunter2"), "{found}");
     }
 }
 

@@ -18,6 +18,7 @@ pub async fn show(State(app): State<App>) -> Response {
     encoders(&app, &mut text);
     archive(&app, &mut text);
     videos(&app, &mut text);
+    lake(&app, &mut text);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text.finish()).into_response()
 }
 
@@ -26,6 +27,9 @@ pub async fn ready(State(app): State<App>) -> Result<&'static str, Problem> {
     if app.engine.status().workers == 0 {
         let why = "the data plane is stopped; start it with `millstream scale 1`";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, why));
+    }
+    if let Err(why) = app.log.health() {
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, why.to_string()));
     }
     Ok("ready\n")
 }
@@ -282,4 +286,59 @@ fn archive(app: &App, text: &mut Exposition) {
         "Bytes waiting to be written.",
         &archive.queue_bytes,
     );
+}
+
+fn lake(app: &App, text: &mut Exposition) {
+    text.family(
+        "millstream_health_lost_total",
+        "counter",
+        "Seconds of publishers' health that found no room on their way to the log.",
+    )
+    .sample(&[], app.health_journal.lost_total());
+    let Some(lake) = &app.lake else { return };
+    let mut each = |name: &str,
+                    kind: &str,
+                    help: &str,
+                    value: &dyn Fn(&lake::TableMetrics) -> f64| {
+        let mut family = text.family(name, kind, help);
+        for table in lake::Table::ALL {
+            family.sample(&[("table", &table)], value(lake.metrics().of(table)));
+        }
+    };
+    each("millstream_lake_rows_total", "counter", "Rows committed to the lake.", &|of| {
+        of.rows_total.load(Relaxed) as f64
+    });
+    each("millstream_lake_commits_total", "counter", "Commits to the lake.", &|of| {
+        of.commits_total.load(Relaxed) as f64
+    });
+    each("millstream_lake_bytes_total", "counter", "Bytes of the files committed.", &|of| {
+        of.bytes_total.load(Relaxed) as f64
+    });
+    each(
+        "millstream_lake_conflicts_total",
+        "counter",
+        "Commits begun anew because another program committed first.",
+        &|of| of.conflicts_total.load(Relaxed) as f64,
+    );
+    each(
+        "millstream_lake_skipped_total",
+        "counter",
+        "Records that no row could be made of.",
+        &|of| of.skipped_total.load(Relaxed) as f64,
+    );
+    each("millstream_lake_errors_total", "counter", "Attempts to write that failed.", &|of| {
+        of.errors_total.load(Relaxed) as f64
+    });
+    each("millstream_lake_lag_records", "gauge", "Records not committed yet.", &|of| {
+        of.lag_records.load(Relaxed) as f64
+    });
+    each(
+        "millstream_lake_lag_seconds",
+        "gauge",
+        "How long the oldest of them has been waiting.",
+        &|of| of.lag_ms.load(Relaxed) as f64 / 1000.0,
+    );
+    each("millstream_lake_up", "gauge", "0: the table can't be written now; the log says why.", &|of| {
+        f64::from(u8::from(of.trouble().is_none()))
+    });
 }

@@ -13,6 +13,7 @@ mod outlet;
 mod pages;
 mod problem;
 mod server;
+mod sql;
 mod streams;
 mod videos;
 mod vod;
@@ -35,11 +36,13 @@ use sources::rtmp::RtmpMeters;
 
 pub use problem::Problem;
 pub use server::serve;
+pub use sql::ARROW;
 
 use crate::config::Secret;
 use crate::dataflow::MediaPlane;
 use crate::events::EventCounts;
 use crate::health::HealthBoard;
+use crate::journal::HealthJournal;
 use crate::registry::Registry;
 use crate::thumbnails::Thumbnails;
 use crate::urls::Urls;
@@ -69,6 +72,12 @@ pub struct Shared {
     pub library: Library,
     /// Makes and deletes videos.
     pub recorder: Arc<Recorder>,
+    /// Questions to the lake.
+    pub sql: queries::Session,
+    /// The lake's tables, unless they are switched off.
+    pub lake: Option<Arc<lake::Lake>>,
+    /// Publishers' health on its way to the log.
+    pub health_journal: Arc<HealthJournal>,
     /// The ladder's encoders.
     pub encoders: Pool,
     /// What happened to ladders.
@@ -120,6 +129,7 @@ pub fn router(app: App) -> Router {
         .route("/api/cluster", get(cluster::show))
         .route("/api/cluster/workers", put(cluster::scale))
         .route("/api/cluster/faults", post(cluster::inject))
+        .route("/api/sql", post(sql::ask))
         .route("/metrics", get(metrics::show))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(metrics::ready))

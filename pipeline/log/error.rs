@@ -48,6 +48,57 @@ pub enum Error {
         /// Why not.
         source: Arc<fjall::Error>,
     },
+    /// The operator's: the log's URL can't be used. A retry does not help.
+    #[error(
+        "cannot use the log {url}: {reason}; write kafka://host:port/prefix, several brokers with commas"
+    )]
+    LogUrl {
+        /// As given, without a password.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The operator's: one of the log's options can't be used. A retry does not help.
+    #[error("cannot use the log's option {name}: {reason}; see librdkafka's CONFIGURATION.md")]
+    LogOption {
+        /// Which one. Its value may be a secret.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The operator's: a topic exists already and isn't as the log needs it.
+    #[error(
+        "topic {name} at Kafka {brokers} cannot be used: {detail}; delete it, or choose another prefix in the log's URL"
+    )]
+    TopicDiffers {
+        /// Its name there.
+        name: String,
+        /// The brokers.
+        brokers: Arc<str>,
+        /// How it differs.
+        detail: String,
+    },
+    /// The brokers', or the network's on the way there. A retry helps once they answer.
+    #[error("the log cannot {action}: Kafka {brokers}: {reason}; {remedy}")]
+    Broker {
+        /// What was attempted, as a verb.
+        action: String,
+        /// The brokers.
+        brokers: Arc<str>,
+        /// Why not, as they or librdkafka said it.
+        reason: String,
+        /// What the operator can do.
+        remedy: &'static str,
+    },
+    /// The brokers': too much waits for them already. Nothing was appended; a
+    /// retry helps once they answer.
+    #[error("{bytes} bytes wait for the log already, which is the limit: {reason}")]
+    Full {
+        /// The limit.
+        bytes: usize,
+        /// Why they wait.
+        reason: Box<Error>,
+    },
     /// Ours: an append after the log was closed, or its thread died.
     #[error("the log is closed")]
     Closed,

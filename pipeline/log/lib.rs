@@ -6,12 +6,13 @@
 //! ```
 //!
 //! Enters: [`NewRecord`]s. Leaves: the same as [`Record`]s with offsets that
-//! rise by one, have no holes and never repeat, and only once they are durable.
+//! rise by one per append and never repeat, and only once they are durable.
 //! Held: everything until it is trimmed or, in a compacted topic, superseded.
 //! Never done here: interpreting a key or a value.
 //!
 //! [`Log`] is the contract, [`Embedded`] the implementation that needs nothing
-//! installed, [`testing`] the suite that every implementation passes.
+//! installed, [`Kafka`] the one that several engines can share, [`testing`] the
+//! suite that every implementation passes.
 //!
 //! ```
 //! # let dir = tempfile::tempdir()?;
@@ -26,6 +27,8 @@
 mod contract;
 mod embedded;
 mod error;
+mod kafka;
+mod limits;
 mod lock;
 mod record;
 pub mod testing;
@@ -35,7 +38,23 @@ mod wait;
 pub use contract::{Answer, Log};
 pub use embedded::Embedded;
 pub use error::Error;
+pub use kafka::{Kafka, KafkaOptions, RESERVED};
 pub use lock::DataLock;
 pub use record::{NewRecord, Record};
 pub use topic::Topic;
 pub use wait::wait;
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+/// A named thread of a log.
+pub(crate) fn thread(
+    name: &'static str,
+    body: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, Error> {
+    std::thread::Builder::new().name(name.into()).spawn(body).map_err(|source| Error::Directory {
+        action: "start a thread for the log named",
+        path: name.into(),
+        source: Arc::new(source),
+    })
+}

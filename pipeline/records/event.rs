@@ -1,5 +1,6 @@
 //! The life of a stream.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -53,4 +54,17 @@ impl fmt::Display for StreamState {
             Self::Inactive => "INACTIVE",
         })
     }
+}
+
+/// Something that happened to a stream: a value of the log's topic `events`,
+/// whose key is the stream. Fields may be added; readers ignore what they don't know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamEvent {
+    /// What: a [`StreamState`] that it came to, by its name.
+    pub kind: String,
+    /// When, in microseconds since 1970.
+    pub at_us: u64,
+    /// More about it, by name. Never a key or a token.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub detail: BTreeMap<String, String>,
 }

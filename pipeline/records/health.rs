@@ -1,11 +1,11 @@
 //! How well a publisher is doing, once a second.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::StreamId;
 
 /// One second of ingest, as the demuxer saw it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Health {
     /// The stream it belongs to.
     pub stream: StreamId,

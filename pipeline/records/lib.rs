@@ -20,10 +20,11 @@ pub mod mp4;
 mod packet;
 mod pieces;
 mod rendition;
+pub mod schema;
 mod time;
 mod track;
 
-pub use event::StreamState;
+pub use event::{StreamEvent, StreamState};
 pub use frame::{Cut, Frame, FrameBody, Run, Sample};
 pub use health::Health;
 pub use id::{ParseStreamIdError, SHARDS, Shard, StreamId};

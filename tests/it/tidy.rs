@@ -7,13 +7,15 @@ use std::path::Path;
 use crate::support::root;
 
 /// Which of our crates each crate may depend on (DESIGN §8).
-const ARROWS: [(&str, &str, &[&str]); 7] = [
+const ARROWS: [(&str, &str, &[&str]); 9] = [
     ("pipeline/records", "records", &[]),
     ("pipeline/runtime", "runtime", &["records"]),
     ("pipeline/log", "log", &["records"]),
     ("operators", "operators", &["records", "runtime", "log"]),
     ("sources", "sources", &["records", "runtime", "log"]),
     ("sinks", "sinks", &["records", "runtime", "log"]),
+    ("sinks/lake", "lake", &["records", "log"]),
+    ("queries", "queries", &["records", "log"]),
     ("pipeline/clients", "clients", &["records", "sources"]),
 ];
 
@@ -93,7 +95,7 @@ fn nothing_is_left_to_do() {
 /// All Rust sources of ours.
 fn sources() -> Vec<std::path::PathBuf> {
     let mut found = Vec::new();
-    for folder in ["pipeline", "operators", "sinks", "sources", "tests"] {
+    for folder in ["pipeline", "operators", "sinks", "sources", "queries", "tests"] {
         walk(&root().join(folder), &mut found);
     }
     assert!(found.len() > 30, "the walk finds the sources");

@@ -8,6 +8,7 @@ pub mod process;
 pub mod rtmp;
 pub mod scene;
 pub mod server;
+pub mod tansu;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

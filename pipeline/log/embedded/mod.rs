@@ -32,18 +32,13 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use self::store::Store;
 use self::watermark::Watermark;
 use self::writer::{Command, Writer};
+use crate::limits::{QUEUE_BYTES, check};
 use crate::{Answer, DataLock, Error, Log, NewRecord, Record, Topic};
 
-/// Bytes that may wait to be written; further appends wait for room.
-const QUEUE_BYTES: usize = 16 << 20;
 /// Operations that may wait to be written.
 const QUEUE_COMMANDS: usize = 1024;
 /// Reads that may wait.
 const QUEUE_READS: usize = 256;
-
-const KEY_BYTES_MAX: usize = 4 << 10;
-const VALUE_BYTES_MAX: usize = 1 << 20;
-const BATCH_BYTES_MAX: usize = 8 << 20;
 
 type Job = Box<dyn FnOnce(&Store) + Send>;
 
@@ -83,8 +78,8 @@ impl Embedded {
         let (reads, mut read_queue) = mpsc::channel::<Job>(QUEUE_READS);
         let read_store = Arc::clone(&store);
         let threads = vec![
-            thread("log-write", move || writer.run(write_queue))?,
-            thread("log-read", move || {
+            crate::thread("log-write", move || writer.run(write_queue))?,
+            crate::thread("log-read", move || {
                 while let Some(job) = read_queue.blocking_recv() {
                     job(&read_store);
                 }
@@ -157,6 +152,10 @@ impl Log for Embedded {
             answer.await.map_err(|_| Error::Closed)?
         })
     }
+
+    fn health(&self) -> Result<(), Error> {
+        self.store.failed.get().map_or(Ok(()), |error| Err(error.clone()))
+    }
 }
 
 impl Drop for Embedded {
@@ -170,37 +169,4 @@ impl Drop for Embedded {
             }
         }
     }
-}
-
-/// Bytes the records count for, if they may be appended together.
-fn check(topic: Topic, records: &[NewRecord]) -> Result<u32, Error> {
-    let limit = |what, bytes, max| match bytes > max {
-        true => Err(Error::TooLarge { what, topic, bytes, max }),
-        false => Ok(()),
-    };
-    let mut bytes = 0;
-    for record in records {
-        if record.partition >= topic.partitions() {
-            return Err(Error::NoSuchPartition { topic, partition: record.partition });
-        }
-        if topic.is_compacted() && record.key.is_empty() {
-            return Err(Error::NoKey(topic));
-        }
-        limit("a key", record.key.len(), KEY_BYTES_MAX)?;
-        limit("a value", record.value.as_ref().map_or(0, |v| v.len()), VALUE_BYTES_MAX)?;
-        bytes += record.weight();
-    }
-    limit("a batch", bytes, BATCH_BYTES_MAX)?;
-    Ok(bytes as u32)
-}
-
-fn thread(
-    name: &'static str,
-    body: impl FnOnce() + Send + 'static,
-) -> Result<JoinHandle<()>, Error> {
-    std::thread::Builder::new().name(name.into()).spawn(body).map_err(|source| Error::Directory {
-        action: "start a thread for the log named",
-        path: name.into(),
-        source: Arc::new(source),
-    })
 }

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions};
 use parking_lot::RwLock;
 
 use super::layout;
+use crate::limits::READ_BYTES_MAX;
 use crate::{Error, Record, Topic};
 
 /// A memtable is written out at this size: memory is a multiple of it per topic in use.
@@ -17,8 +18,6 @@ const MEMTABLE_BYTES: u64 = 4 << 20;
 const CACHE_BYTES: u64 = 8 << 20;
 /// The smallest that fjall takes; bounds the time a start needs to replay.
 const JOURNAL_BYTES: u64 = 64 << 20;
-/// A read answers with fewer records rather than with more bytes than this (plus one record).
-const READ_BYTES_MAX: usize = 8 << 20;
 
 /// First kept and next offset of a partition; `start <= next`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,6 +40,8 @@ pub(super) struct Store {
     spaces: Vec<TopicSpaces>,
     // What is durable. Written by the writer thread alone, after each fsync.
     bounds: RwLock<HashMap<(Topic, u16), Bounds>>,
+    // The first write that failed; none is taken after it.
+    pub failed: OnceLock<Error>,
 }
 
 impl Store {
@@ -76,7 +77,14 @@ impl Store {
             spaces.push(TopicSpaces { records: db.keyspace(topic.name(), options)?, latest });
         }
         let bounds_space = db.keyspace("bounds", options)?;
-        Ok(Self { db, dir: dir.to_owned(), bounds_space, spaces, bounds: RwLock::default() })
+        Ok(Self {
+            db,
+            dir: dir.to_owned(),
+            bounds_space,
+            spaces,
+            bounds: RwLock::default(),
+            failed: OnceLock::new(),
+        })
     }
 
     fn load_bounds(&self) -> Result<(), Error> {

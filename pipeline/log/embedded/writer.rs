@@ -128,6 +128,7 @@ impl Writer {
             }
             Err(error) => {
                 tracing::error!(%error, appends = pending.len(), "log append failed");
+                let _ = self.store.failed.set(error.clone());
                 for Pending { done, .. } in pending {
                     let _ = done.send(Err(error.clone()));
                 }

@@ -1,0 +1,101 @@
+//! Retries: whatever is lost on the way, every acknowledged record is there
+//! once, at the offset that was answered, in order.
+
+use std::collections::HashMap;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::tansu::Tansu;
+use super::{open, prefix, proxy, values};
+use crate::{Log, NewRecord, Topic, wait};
+
+const PARTITIONS: u16 = 4;
+
+/// Appends `value n` to one partition after another until told to stop;
+/// answers with what was acknowledged, by partition and offset.
+fn keep_appending(log: &dyn Log, name: u8, stop: &AtomicBool) -> Vec<(u16, u64, String)> {
+    let mut acknowledged = Vec::new();
+    for n in 0u32.. {
+        if stop.load(Ordering::Acquire) {
+            break;
+        }
+        let partition = (n % u32::from(PARTITIONS)) as u16;
+        // Three at once, to see that batches stay whole and in order too.
+        let texts: Vec<_> = (0..3).map(|part| format!("{name} {n:06} {part}")).collect();
+        let records =
+            texts.iter().map(|text| NewRecord::new(partition, "", text.clone())).collect();
+        let offsets = wait(log.append_many(Topic::Chat, records)).unwrap();
+        for (offset, text) in offsets.into_iter().zip(texts) {
+            acknowledged.push((partition, offset, text));
+        }
+    }
+    acknowledged
+}
+
+/// Appends from several threads while `disturb` does its worst, then compares
+/// what is there with what was acknowledged.
+fn nothing_is_lost_or_repeated(log: &dyn Log, disturb: impl FnOnce()) {
+    let stop = AtomicBool::new(false);
+    let acknowledged: Vec<_> = std::thread::scope(|scope| {
+        let appenders: Vec<_> = (0..4u8)
+            .map(|name| {
+                let stop = &stop;
+                scope.spawn(move || keep_appending(log, name, stop))
+            })
+            .collect();
+        disturb();
+        stop.store(true, Ordering::Release);
+        appenders.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    assert!(acknowledged.len() > 100, "only {} appends got through", acknowledged.len());
+    let mut total = 0;
+    for partition in 0..PARTITIONS {
+        let found = values(log, Topic::Chat, partition);
+        total += found.len();
+        for (at, offset, text) in acknowledged.iter().filter(|(at, ..)| *at == partition) {
+            assert_eq!(found.get(*offset as usize), Some(text), "{at}/{offset}");
+        }
+        let mut last = HashMap::new();
+        for text in &found {
+            let (name, rest) = text.split_at(1);
+            let before = last.insert(name, rest);
+            assert!(before.is_none_or(|before| before < rest), "{text} after {before:?}");
+        }
+    }
+    assert_eq!(total, acknowledged.len(), "nothing is there twice");
+}
+
+#[test]
+fn a_killed_broker_loses_and_repeats_nothing() {
+    let mut broker = Tansu::start();
+    let log = open(&broker.url(&prefix()));
+    nothing_is_lost_or_repeated(&log, || {
+        for pause in [700, 1100, 300] {
+            std::thread::sleep(Duration::from_millis(pause));
+            broker.kill();
+            std::thread::sleep(Duration::from_millis(300));
+            broker.restart();
+        }
+        std::thread::sleep(Duration::from_secs(2));
+    });
+}
+
+#[test]
+fn a_lost_answer_repeats_nothing() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let front = listener.local_addr().unwrap().port();
+    let broker = Tansu::with(&[], Some(front));
+    let faults = proxy::start(listener, broker.port());
+    let log = open(&format!("kafka://127.0.0.1:{front}/{}", prefix()));
+    let shared = Arc::clone(&faults);
+    nothing_is_lost_or_repeated(&log, move || {
+        for _ in 0..5 {
+            std::thread::sleep(Duration::from_millis(500));
+            shared.lose_next.store(true, Ordering::Release);
+        }
+        std::thread::sleep(Duration::from_secs(2));
+    });
+    assert!(faults.lost.load(Ordering::Acquire) >= 3, "answers were lost");
+}

@@ -1,0 +1,18 @@
+//! SQL functions of ours, beside DataFusion's.
+
+mod play_url;
+mod time_bucket;
+
+use std::sync::Arc;
+
+use datafusion::logical_expr::ScalarUDF;
+
+/// `play_url(stream_id, at)`: the address of a page that plays that moment.
+pub(crate) fn play_url(base_url: &str) -> Arc<ScalarUDF> {
+    Arc::new(ScalarUDF::new_from_impl(play_url::PlayUrl::new(base_url)))
+}
+
+/// `time_bucket(width, at [, origin])`: the start of the span that `at` is in.
+pub(crate) fn time_bucket() -> Arc<ScalarUDF> {
+    Arc::new(ScalarUDF::new_from_impl(time_bucket::TimeBucket::new()))
+}

@@ -1,0 +1,81 @@
+//! `time_bucket(width, at [, origin])`, as TimescaleDB has it.
+
+use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
+use datafusion::common::{ScalarValue, plan_err};
+use datafusion::error::Result;
+use datafusion::functions::datetime::date_bin;
+use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
+};
+
+/// Monday, 3 January 2000: weeks begin on Mondays.
+const MONDAY_NS: i64 = 946_857_600_000_000_000;
+/// 1 January 2000: months begin on the first.
+const NEW_YEAR_NS: i64 = 946_684_800_000_000_000;
+
+/// The start of the span of `width` that `at` lies in: `date_bin` with an origin
+/// that makes weeks begin on Mondays and months on the first.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct TimeBucket {
+    signature: Signature,
+}
+
+impl TimeBucket {
+    pub(super) fn new() -> Self {
+        Self { signature: Signature::user_defined(Volatility::Immutable) }
+    }
+}
+
+fn utc(unit: TimeUnit) -> DataType {
+    DataType::Timestamp(unit, Some("UTC".into()))
+}
+
+impl ScalarUDFImpl for TimeBucket {
+    fn name(&self) -> &str {
+        "time_bucket"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, given: &[DataType]) -> Result<Vec<DataType>> {
+        let mut wanted =
+            vec![DataType::Interval(IntervalUnit::MonthDayNano), utc(TimeUnit::Microsecond)];
+        match given.len() {
+            2 => {}
+            3 => wanted.push(utc(TimeUnit::Nanosecond)),
+            _ => {
+                return plan_err!(
+                    "time_bucket takes a width, a time and perhaps an origin: \
+                     time_bucket(INTERVAL '1 minute', at)"
+                );
+            }
+        }
+        Ok(wanted)
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(utc(TimeUnit::Microsecond))
+    }
+
+    fn simplify(&self, mut args: Vec<Expr>, _: &SimplifyContext) -> Result<ExprSimplifyResult> {
+        if args.len() == 2 {
+            // A width that isn't constant is refused by date_bin.
+            let months = match &args[0] {
+                Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(width)), _) => width.months,
+                _ => 0,
+            };
+            let origin = if months == 0 { MONDAY_NS } else { NEW_YEAR_NS };
+            let origin = ScalarValue::TimestampNanosecond(Some(origin), Some("UTC".into()));
+            args.push(Expr::Literal(origin, None));
+        }
+        Ok(ExprSimplifyResult::Simplified(date_bin().call(args)))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        // Only without the optimizer, whose rewrite puts the origin in.
+        date_bin().inner().invoke_with_args(args)
+    }
+}

@@ -1,0 +1,235 @@
+//! A session: what every query of a server or of one command shares.
+//!
+//! Enters: [`Options`], then the text of queries. Leaves: [`Rows`]. Held: the
+//! tables' snapshots, and threads that are nobody else's. A query gets a state
+//! of its own (catalog, memory, temporary files), so nothing that one does can
+//! be seen by another. Ends: with its last handle, running queries too.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use datafusion::catalog::SchemaProvider;
+use datafusion::execution::FunctionRegistry;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::object_store::{DefaultObjectStoreRegistry, ObjectStoreRegistry};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::{SendableRecordBatchStream, SessionState, SessionStateBuilder};
+use datafusion::physical_plan::execute_stream;
+use datafusion::prelude::SessionConfig;
+use futures_util::StreamExt;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
+
+use crate::catalog::{CATALOG, SCHEMA, catalogs};
+use crate::lake::Lake;
+use crate::pool::Pool;
+use crate::{Error, Limits, Rows, Tail, comments, functions, guard};
+
+/// How DataFusion names its temporary folders.
+const SPILL_PREFIX: &str = "datafusion-";
+
+/// Batches that wait for a slow reader.
+const BATCHES_WAITING: usize = 2;
+
+/// What a session is about.
+pub struct Options {
+    /// The lake's root: a folder of Delta tables. It needs not exist yet.
+    pub lake: PathBuf,
+    /// Where queries put temporary files, each in a folder `datafusion-*` that
+    /// goes with it. Such folders of a process that was killed are removed.
+    pub spill: PathBuf,
+    /// What each query may use.
+    pub limits: Limits,
+    /// What the log has beyond the lake; none without a server.
+    pub tail: Option<Arc<dyn Tail>>,
+}
+
+/// A cheap handle on a session.
+#[derive(Clone)]
+pub struct Session(Arc<Inner>);
+
+struct Inner {
+    lake: Arc<Lake>,
+    meta: Arc<dyn SchemaProvider>,
+    // Functions, rules and settings, before a query's own are put in.
+    base: SessionState,
+    stores: Arc<dyn ObjectStoreRegistry>,
+    spill: PathBuf,
+    limits: Limits,
+    places: Arc<Semaphore>,
+    pool: Pool,
+}
+
+impl Session {
+    /// Begins a session. Reads nothing yet.
+    ///
+    /// # Errors
+    /// [`Error::Start`] if there are no threads to be had.
+    pub fn open(options: Options) -> Result<Self, Error> {
+        let limits = options.limits;
+        let mut base = SessionStateBuilder::new()
+            .with_default_features()
+            .with_config(settings(&limits))
+            .build();
+        base.register_udf(functions::time_bucket())?;
+        sweep(&options.spill);
+        Ok(Self(Arc::new(Inner {
+            lake: Arc::new(Lake::new(&options.lake, options.tail)?),
+            meta: comments::schema()?,
+            base,
+            stores: Arc::new(DefaultObjectStoreRegistry::new()),
+            spill: options.spill,
+            limits,
+            places: Arc::new(Semaphore::new(limits.at_once)),
+            pool: Pool::start(limits.threads)?,
+        })))
+    }
+
+    /// Runs the one statement in `text`. `base_url` is where the server's pages
+    /// are, for links: scheme and authority without a slash at the end, or empty
+    /// for links without them. Answers when the first rows can be fetched; of a
+    /// dropped answer nothing stays.
+    ///
+    /// # Errors
+    /// See [`Error`]; the same may come in mid-answer.
+    pub async fn query(&self, text: &str, base_url: &str) -> Result<Rows, Error> {
+        let (head, planned) = oneshot::channel();
+        let (batches, fetched) = mpsc::channel(BATCHES_WAITING);
+        let query = Query {
+            session: Arc::clone(&self.0),
+            text: text.to_owned(),
+            base_url: base_url.to_owned(),
+            batches,
+        };
+        let task = self.0.pool.spawn(query.run(head)).ok_or(Error::Closed)?;
+        let schema = planned.await.map_err(|_| Error::Closed)??;
+        Ok(Rows { schema, batches: fetched, _task: task })
+    }
+}
+
+/// One query, on the session's own threads.
+struct Query {
+    session: Arc<Inner>,
+    text: String,
+    base_url: String,
+    batches: mpsc::Sender<Result<RecordBatch, Error>>,
+}
+
+impl Query {
+    async fn run(self, head: oneshot::Sender<Result<SchemaRef, Error>>) {
+        let limits = self.session.limits;
+        let deadline = Instant::now() + limits.time;
+        let mut head = Some(head);
+        let error = match timeout_at(deadline, self.session.places.acquire()).await {
+            Ok(Ok(_place)) => match timeout_at(deadline, self.answer(&mut head)).await {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => self.bounded(error),
+                Err(_) => Error::TimedOut(limits.time),
+            },
+            Ok(Err(_)) => Error::Closed,
+            Err(_) => Error::Busy,
+        };
+        tracing::debug!(%error, "a query ended early");
+        // Whoever asked may be gone.
+        match head {
+            Some(head) => drop(head.send(Err(error))),
+            None => drop(self.batches.send(Err(error)).await),
+        }
+    }
+
+    async fn answer(
+        &self,
+        head: &mut Option<oneshot::Sender<Result<SchemaRef, Error>>>,
+    ) -> Result<(), Error> {
+        let mut stream = self.start().await?;
+        if let Some(head) = head.take()
+            && head.send(Ok(stream.schema())).is_err()
+        {
+            return Ok(());
+        }
+        let rows_max = self.session.limits.rows;
+        let mut rows = 0;
+        while let Some(batch) = stream.next().await {
+            let batch = batch?;
+            rows += batch.num_rows() as u64;
+            if rows > rows_max {
+                return Err(Error::TooManyRows { rows_max });
+            }
+            if self.batches.send(Ok(batch)).await.is_err() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Plans it and begins its execution.
+    async fn start(&self) -> Result<SendableRecordBatchStream, Error> {
+        let state = self.state()?;
+        let plan = comments::with_comments(guard::plan(&state, &self.text).await?)?;
+        let plan = state.create_physical_plan(&plan).await?;
+        Ok(execute_stream(plan, state.task_ctx())?)
+    }
+
+    /// The session's state with this query's catalog, memory and files.
+    fn state(&self) -> Result<SessionState, Error> {
+        let session = &self.session;
+        let disk = DiskManagerBuilder::default()
+            .with_mode(DiskManagerMode::Directories(vec![session.spill.clone()]))
+            .with_max_temp_directory_size(session.limits.spill_bytes);
+        let runtime = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::new(FairSpillPool::new(session.limits.memory_bytes)))
+            .with_disk_manager_builder(disk)
+            .with_object_store_registry(Arc::clone(&session.stores))
+            .build_arc()?;
+        let mut state = SessionStateBuilder::new_from_existing(session.base.clone())
+            .with_runtime_env(runtime)
+            .with_catalog_list(catalogs(&session.lake, &session.meta)?)
+            .build();
+        state.register_udf(functions::play_url(&self.base_url))?;
+        Ok(state)
+    }
+
+    /// Puts the bounds into an error that is about them.
+    fn bounded(&self, error: Error) -> Error {
+        match error {
+            Error::TooLarge { cause, .. } => Error::TooLarge {
+                memory_bytes_max: self.session.limits.memory_bytes,
+                spill_bytes_max: self.session.limits.spill_bytes,
+                cause,
+            },
+            other => other,
+        }
+    }
+}
+
+/// Removes what queries of a killed process left.
+fn sweep(spill: &Path) {
+    // Not there yet, in most cases.
+    let Ok(entries) = std::fs::read_dir(spill) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        if !entry.file_name().to_string_lossy().starts_with(SPILL_PREFIX) {
+            continue;
+        }
+        if let Err(error) = std::fs::remove_dir_all(entry.path()) {
+            tracing::warn!(%error, path = %entry.path().display(), "temporary files stay");
+        }
+    }
+}
+
+fn settings(limits: &Limits) -> SessionConfig {
+    SessionConfig::new()
+        .with_default_catalog_and_schema(CATALOG, SCHEMA)
+        .with_create_default_catalog_and_schema(false)
+        .with_information_schema(true)
+        .with_target_partitions(limits.threads.max(1))
+        // Not every client knows views of texts.
+        .set_bool("datafusion.optimizer.expand_views_at_output", true)
+        .set_bool("datafusion.execution.parquet.pushdown_filters", true)
+        .set_str("datafusion.sql_parser.dialect", "postgresql")
+        .set_str("datafusion.execution.time_zone", "UTC")
+}

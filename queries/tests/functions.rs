@@ -1,0 +1,96 @@
+//! Our functions, and what names mean.
+
+use super::fixture::{CALM, Fixture};
+use crate::Error;
+
+#[tokio::test]
+async fn play_url_leads_to_the_moment() {
+    let fixture = Fixture::with_rows().await;
+    let answer = fixture
+        .ask(&format!(
+            "SELECT play_url(stream_id, at) AS url FROM segments \
+             WHERE stream_id = '{CALM}' AND msn = 3 AND rendition = 'source'"
+        ))
+        .await;
+    assert!(
+        answer.contains(&format!("https://live.example/watch/{CALM}?at=2026-11-20T12:00:12.000Z")),
+        "{answer}"
+    );
+    let literal = fixture.ask("SELECT play_url('s', '2026-11-20T12:00:00.1234Z')").await;
+    assert!(literal.contains("/watch/s?at=2026-11-20T12:00:00.123Z"), "{literal}");
+    let null = fixture
+        .ask("SELECT play_url(NULL, now()) IS NULL AND play_url('s', NULL) IS NULL AS n")
+        .await;
+    assert!(null.contains("true"), "{null}");
+    let error = fixture.error("SELECT play_url('s')").await;
+    assert!(error.to_string().contains("play_url(stream_id, at)"), "{error}");
+}
+
+#[tokio::test]
+async fn buckets_begin_where_people_expect() {
+    let fixture = Fixture::empty();
+    for (width, at, expected) in [
+        ("5 minutes", "2026-11-20T12:03:59Z", "2026-11-20T12:00:00Z"),
+        ("1 day", "2026-11-20T12:03:59Z", "2026-11-20T00:00:00Z"),
+        // A Friday; its week began on Monday.
+        ("1 week", "2026-11-20T12:03:59Z", "2026-11-16T00:00:00Z"),
+        ("1 month", "2026-11-20T12:03:59Z", "2026-11-01T00:00:00Z"),
+        ("3 months", "2026-11-20T12:03:59Z", "2026-10-01T00:00:00Z"),
+        ("1 hour", "1999-12-31T23:30:00Z", "1999-12-31T23:00:00Z"),
+    ] {
+        let text = format!("SELECT time_bucket('{width}', TIMESTAMPTZ '{at}') AS b");
+        let typed = format!("SELECT time_bucket(INTERVAL '{width}', TIMESTAMPTZ '{at}') AS b");
+        for sql in [text, typed] {
+            let answer = fixture.ask(&sql).await;
+            assert!(answer.contains(expected), "{sql}\n{answer}");
+        }
+    }
+    let origin = fixture
+        .ask(
+            "SELECT time_bucket(INTERVAL '1 day', TIMESTAMPTZ '2026-11-20T12:00:00Z', \
+             TIMESTAMPTZ '2000-01-01T06:00:00Z') AS b",
+        )
+        .await;
+    assert!(origin.contains("2026-11-20T06:00:00Z"), "{origin}");
+    assert!(matches!(fixture.error("SELECT time_bucket(INTERVAL '1 day')").await, Error::Sql(_)));
+}
+
+#[tokio::test]
+async fn buckets_group_rows() {
+    let fixture = Fixture::with_rows().await;
+    let answer = fixture
+        .ask(
+            "SELECT time_bucket(INTERVAL '1 minute', at) AS minute, count(*) AS n \
+             FROM stream_health GROUP BY minute ORDER BY minute",
+        )
+        .await;
+    assert!(answer.contains("| 2026-11-20T12:00:00Z | 99 |"), "{answer}");
+    assert!(answer.contains("| 2026-11-20T12:02:00Z | 1  |"), "{answer}");
+}
+
+#[tokio::test]
+async fn every_table_and_column_tells_its_meaning() {
+    let fixture = Fixture::with_rows().await;
+    let described = fixture.ask("DESCRIBE segments").await;
+    assert!(described.contains("| duration_us"), "{described}");
+    assert!(described.contains("duration in microseconds"), "{described}");
+    let of_a_query = fixture.ask("DESCRIBE SELECT fps, 1 AS one FROM stream_health").await;
+    assert!(of_a_query.contains("pictures received per second"), "{of_a_query}");
+    let missing = fixture.ask("SELECT count(*) AS n FROM meta.columns WHERE comment = ''").await;
+    assert!(missing.contains("| 0 |"), "{missing}");
+    let tables = fixture
+        .ask(
+            "SELECT count(*) AS n FROM information_schema.tables AS t \
+             JOIN meta.tables AS m ON t.table_name = m.table_name WHERE t.table_schema = 'public'",
+        )
+        .await;
+    assert!(tables.contains("| 4 |"), "{tables}");
+    let columns = fixture
+        .ask(
+            "SELECT count(*) AS n FROM information_schema.columns AS i \
+             FULL JOIN meta.columns AS m USING (table_name, column_name) \
+             WHERE i.table_schema = 'public' AND m.comment IS NULL",
+        )
+        .await;
+    assert!(columns.contains("| 0 |"), "{columns}");
+}
