@@ -1,16 +1,17 @@
 # Every target installs what it needs itself; each does nothing when it is there.
 #
 #   make run     build, start on ./data, publish the sample clip, print the page to open
-#   make test    formatting, lints, unit, integration and browser tests
+#   make test    formatting, lints, unit, integration and browser tests, notebooks
 #   make bench   the README's figures, each beside its peer in the same run
 #   make soak    kills, rescales and faults for SOAK_MINUTES (default 10)
 #   make fuzz    libFuzzer on what strangers send, FUZZ_SECONDS (default 60) for each target
+#   make notebooks   executes the notebooks against broadcasts of their own (a minute)
 #   make lint    formatting and lints only      make docs   the crates' documentation
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test bench soak fuzz lint fmt docs web tansu packages packages-test packages-bench clean-data
+.PHONY: help run test bench soak fuzz notebooks lint fmt docs web tansu packages packages-test packages-bench clean-data
 
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 BUILD_PACKAGES := build-essential pkg-config cmake clang libcurl4-openssl-dev libssl-dev nodejs npm \
@@ -75,6 +76,12 @@ tests/browser/node_modules/.package-lock.json: tests/browser/package-lock.json |
 	python3 -m pip install -q --target .cache/python imageio-ffmpeg==0.8.1
 	ln -sf "$$(echo $(CURDIR)/.cache/python/imageio_ffmpeg/binaries/ffmpeg-*)" $@
 
+# What the notebooks import, apart from everything else's.
+.cache/notebooks/.installed: notebooks/requirements.txt | packages-test
+	rm -rf .cache/notebooks
+	python3 -m pip install -q --target .cache/notebooks -r notebooks/requirements.txt
+	touch $@
+
 run: packages web
 	cargo build --release --bin millstream
 	target/release/millstream serve --data data --demo $(CLIP)
@@ -90,6 +97,12 @@ test: packages-test $(TANSU) web tests/browser/node_modules/.package-lock.json .
 	cargo build --bin millstream
 	# Most tests wait for real time, so more of them than cores run at once.
 	RUST_TEST_THREADS=4 cargo test --workspace --no-fail-fast
+	$(MAKE) notebooks
+
+# Broadcasts to a server of its own for half a minute, then executes each notebook.
+notebooks: packages-test web .cache/notebooks/.installed
+	cargo build --bin millstream
+	PYTHONPATH=$(CURDIR)/.cache/notebooks MPLCONFIGDIR=$(CURDIR)/.cache/matplotlib python3 notebooks/run.py
 
 bench: packages-bench web tests/browser/node_modules/.package-lock.json
 	cargo build --release --bin millstream

@@ -8,15 +8,21 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use log::{Log, NewRecord, Topic};
+use parking_lot::Mutex;
 use records::{Health, StreamEvent};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use crate::catalog::StreamEntry;
 
 /// Batches of health that may wait for the log.
 const WAITING_MAX: usize = 256;
+
+/// How long the log may take for what waits at the end.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Records of one append.
 const APPEND_MAX: usize = 4096;
@@ -47,26 +53,44 @@ pub fn event(before: Option<&StreamEntry>, after: &StreamEntry, at_us: u64) -> O
 
 /// Appends seconds of health, many at a time.
 pub struct HealthJournal {
-    batches: mpsc::Sender<Vec<NewRecord>>,
+    // None once it is closed, as the task.
+    batches: Mutex<Option<mpsc::Sender<Vec<NewRecord>>>>,
+    task: Mutex<Option<JoinHandle<()>>>,
     lost: Arc<AtomicU64>,
 }
 
 impl HealthJournal {
-    /// Starts the task that appends; it ends with the journal.
+    /// Starts the task that appends; it ends with the journal, which begins
+    /// and is closed on a tokio runtime.
     #[must_use]
     pub fn start(log: Arc<dyn Log>) -> Self {
         let (batches, waiting) = mpsc::channel(WAITING_MAX);
         let lost = Arc::new(AtomicU64::new(0));
-        tokio::spawn(append(log, waiting, Arc::clone(&lost)));
-        Self { batches, lost }
+        let task = tokio::spawn(append(log, waiting, Arc::clone(&lost)));
+        Self { batches: Mutex::new(Some(batches)), task: Mutex::new(Some(task)), lost }
     }
 
     /// Takes what is to be appended. Never waits.
     pub fn push(&self, seconds: &[Health]) {
         let records: Vec<_> = seconds.iter().filter_map(record).collect();
         let many = records.len() as u64;
-        if many > 0 && self.batches.try_send(records).is_err() {
+        if many == 0 {
+            return;
+        }
+        let taken = self.batches.lock().as_ref().map(|batches| batches.try_send(records));
+        if !matches!(taken, Some(Ok(()))) {
             self.lost.fetch_add(many, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes no more, and waits a little until the log has what waits.
+    pub async fn close(&self) {
+        drop(self.batches.lock().take());
+        let task = self.task.lock().take();
+        if let Some(task) = task
+            && tokio::time::timeout(PATIENCE, task).await.is_err()
+        {
+            tracing::warn!("publishers' last seconds of health did not reach the log");
         }
     }
 
@@ -160,16 +184,13 @@ mod tests {
             discontinuities: 0,
         };
         journal.push(std::slice::from_ref(&health));
+        journal.close().await;
         let partition = Topic::Health.partition(health.stream.shard());
-        let read = loop {
-            let read = log.read(Topic::Health, partition, 0, 10).await.unwrap();
-            if !read.is_empty() {
-                break read;
-            }
-            tokio::task::yield_now().await;
-        };
+        let read = log.read(Topic::Health, partition, 0, 10).await.unwrap();
         let said: Health = serde_json::from_slice(read[0].value.as_ref().unwrap()).unwrap();
-        assert_eq!(said, health);
+        assert_eq!((read.len(), said), (1, health.clone()));
         assert_eq!(journal.lost_total(), 0);
+        journal.push(&[health]);
+        assert_eq!(journal.lost_total(), 1, "too late");
     }
 }

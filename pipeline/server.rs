@@ -313,6 +313,7 @@ impl Server {
         let _ = tokio::task::spawn_blocking(move || archive.close()).await;
         // What just ended is a video before we go.
         self.app.recorder.sweep(true).await;
+        self.app.health_journal.close().await;
         if let Some(lake) = &self.app.lake {
             lake.stop().await;
         }

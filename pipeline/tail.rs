@@ -39,9 +39,14 @@ impl Tail for LogTail {
         from: &BTreeMap<u16, u64>,
     ) -> Result<Vec<RecordBatch>, TailError> {
         let Some(table) = Table::find(table) else { return Ok(Vec::new()) };
-        let partitions = 0..table.topic().partitions();
-        let from: Vec<_> =
-            partitions.map(|partition| from.get(&partition).copied().unwrap_or(0)).collect();
-        Ok(lake::tail(&*self.log, table, &from, ROWS_MAX).await?)
+        let mut positions = Vec::new();
+        for partition in 0..table.topic().partitions() {
+            positions.push(match from.get(&partition) {
+                Some(position) => *position,
+                // The lake will begin where the log does.
+                None => self.log.bounds(table.topic(), partition).await?.start,
+            });
+        }
+        Ok(lake::tail(&*self.log, table, &positions, ROWS_MAX).await?)
     }
 }

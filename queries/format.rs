@@ -81,7 +81,7 @@ impl Format {
                 let mut csv = csv::WriterBuilder::new().with_header(true).build(out);
                 // The header also without rows.
                 csv.write(&RecordBatch::new_empty(SchemaRef::clone(schema)))?;
-                csv
+                Box::new(csv)
             }),
             Self::Json => Kind::Json(WriterBuilder::new().with_explicit_nulls(true).build(out)),
             Self::Parquet => {
@@ -103,7 +103,7 @@ pub struct Writer<W: Write + Send>(Kind<W>);
 
 enum Kind<W: Write + Send> {
     Table(W, SchemaRef, Vec<RecordBatch>),
-    Csv(csv::Writer<W>),
+    Csv(Box<csv::Writer<W>>),
     Json(JsonWriter<W, JsonArray>),
     Parquet(Box<ArrowWriter<W>>),
     Arrow(Box<StreamWriter<W>>),

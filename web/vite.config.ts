@@ -1,6 +1,6 @@
 import { defineConfig } from "vite";
 
-// The server embeds `dist` and answers `/` and `/watch/{id}` with index.html and
+// The server embeds `dist` and answers `/`, `/watch/{id}` and `/sql` with index.html and
 // `/assets/*` with the rest, under a Content-Security-Policy without `unsafe-inline`,
 // `unsafe-eval` or `data:`.
 export default defineConfig({

@@ -296,15 +296,13 @@ fn lake(app: &App, text: &mut Exposition) {
     )
     .sample(&[], app.health_journal.lost_total());
     let Some(lake) = &app.lake else { return };
-    let mut each = |name: &str,
-                    kind: &str,
-                    help: &str,
-                    value: &dyn Fn(&lake::TableMetrics) -> f64| {
-        let mut family = text.family(name, kind, help);
-        for table in lake::Table::ALL {
-            family.sample(&[("table", &table)], value(lake.metrics().of(table)));
-        }
-    };
+    let mut each =
+        |name: &str, kind: &str, help: &str, value: &dyn Fn(&lake::TableMetrics) -> f64| {
+            let mut family = text.family(name, kind, help);
+            for table in lake::Table::ALL {
+                family.sample(&[("table", &table)], value(lake.metrics().of(table)));
+            }
+        };
     each("millstream_lake_rows_total", "counter", "Rows committed to the lake.", &|of| {
         of.rows_total.load(Relaxed) as f64
     });
@@ -336,9 +334,18 @@ fn lake(app: &App, text: &mut Exposition) {
         "millstream_lake_lag_seconds",
         "gauge",
         "How long the oldest of them has been waiting.",
-        &|of| of.lag_ms.load(Relaxed) as f64 / 1000.0,
+        &|of| of.lag().as_secs_f64(),
     );
-    each("millstream_lake_up", "gauge", "0: the table can't be written now; the log says why.", &|of| {
-        f64::from(u8::from(of.trouble().is_none()))
-    });
+    each(
+        "millstream_lake_lost_total",
+        "counter",
+        "Records that left the log before they reached the lake: missing there for ever.",
+        &|of| of.lost_total.load(Relaxed) as f64,
+    );
+    each(
+        "millstream_lake_up",
+        "gauge",
+        "0: the table can't be written now; the log says why.",
+        &|of| f64::from(u8::from(of.trouble().is_none())),
+    );
 }

@@ -32,7 +32,8 @@ pub async fn serve(uri: Uri, request: HeaderMap) -> Response {
     let is_route = path.is_empty()
         || path == "videos"
         || path.starts_with("watch/")
-        || path.starts_with("videos/");
+        || path.starts_with("videos/")
+        || path == "sql";
     let name = if is_route { "index.html" } else { path };
     match Dist::get(name) {
         Some(file) => respond(name, &file, accepts_gzip(&request)),

@@ -5,24 +5,24 @@
 //! once. Held: the table's state as of its last commit. Never here: reading the
 //! log, waiting, trying again.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
 use arrow::compute::{SortColumn, lexsort_to_indices, take_record_batch};
-use arrow_schema::{DataType, SchemaRef};
-use deltalake_core::kernel::engine::arrow_conversion::TryFromArrow;
+use arrow_schema::SchemaRef;
 use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties, TransactionError};
-use deltalake_core::kernel::{Action, Add, StructField, Transaction, Version};
+use deltalake_core::kernel::{Action, Add, Version};
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
 use deltalake_core::table::state::DeltaTableState;
 use deltalake_core::writer::{DeltaWriter, RecordBatchWriter};
-use deltalake_core::{DeltaTable, DeltaTableBuilder, DeltaTableError};
+use deltalake_core::{DeltaTable, DeltaTableError};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
-use crate::{Error, Root, Table};
+use crate::opening::{self, arrow_schema};
+use crate::positions::{LOST_METADATA, Positions};
+use crate::{Error, Lost, Root, Table};
 
 /// Rows of a Parquet row group: the unit that a reader skips.
 const ROW_GROUP_ROWS: usize = 128 << 10;
@@ -54,7 +54,7 @@ pub struct Committer {
     table: Table,
     path: PathBuf,
     delta: DeltaTable,
-    positions: Arc<[u64]>,
+    positions: Positions,
     // The table's own columns, which may be more than ours.
     schema: SchemaRef,
 }
@@ -67,41 +67,37 @@ impl Committer {
     /// [`Error::Folder`], [`Error::Delta`], [`Error::Column`].
     pub async fn open(root: &Root, table: Table) -> Result<Self, Error> {
         let path = root.table(table);
-        tokio::fs::create_dir_all(&path)
-            .await
-            .map_err(|source| Error::Folder { path: path.clone(), source })?;
-        let refuse = |action| {
-            let path = path.clone();
-            move |source| Error::delta(action, table, path, source)
-        };
-        let url = root.url(table)?;
-        let opened = match DeltaTableBuilder::from_url(url) {
-            Ok(builder) => builder.load().await,
-            Err(error) => Err(error),
-        };
-        let delta = match opened {
-            Ok(delta) => delta,
-            Err(DeltaTableError::NotATable(_)) => {
-                create(root, table).await.map_err(refuse("make"))?
-            }
-            Err(error) => return Err(refuse("open")(error)),
-        };
-        let delta = evolve(delta, table, &path).await?;
-        let schema = arrow_schema(&delta).map_err(refuse("read the columns of"))?;
-        let positions = positions(&delta, table).await.map_err(refuse("read positions of"))?;
-        Ok(Self { table, path, delta, positions: positions.into(), schema })
+        let delta = opening::open(root, table).await?;
+        let refuse = |source| Error::delta("read positions of", table, path.clone(), source);
+        let schema = arrow_schema(&delta).map_err(refuse)?;
+        let positions = Positions::load(&delta, table).await.map_err(refuse)?;
+        Ok(Self { table, path, delta, positions, schema })
     }
 
     /// By partition of the topic, the first offset that isn't in the table.
     #[must_use]
     pub fn positions(&self) -> &[u64] {
-        &self.positions
+        &self.positions.next
+    }
+
+    /// Records that will never be in the table, since the log lost them before
+    /// they were committed.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.positions.lost
+    }
+
+    /// Whether the table doesn't say yet where it begins: nothing was ever
+    /// committed for some partition.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.positions.incomplete
     }
 
     /// The table as of the last commit.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        let (delta, positions) = (self.delta.clone(), Arc::clone(&self.positions));
+        let (delta, positions) = (self.delta.clone(), Arc::clone(&self.positions.next));
         Snapshot { table: self.table, delta, positions }
     }
 
@@ -145,20 +141,26 @@ impl Committer {
     }
 
     /// Makes files and positions visible in one atomic commit, provided that
-    /// nobody has changed the table since this committer last looked.
+    /// nobody has changed the table since this committer last looked. What is
+    /// `lost` is written down with it: its range in the commit's metadata, its
+    /// count as a `txn` that stays.
     ///
     /// # Errors
     /// [`Error::Delta`]: it is open whether it is committed; open the table anew.
-    pub async fn commit(&mut self, files: Vec<Add>, next: &[u64]) -> Result<Outcome, Error> {
+    pub async fn commit(
+        &mut self,
+        files: Vec<Add>,
+        next: &[u64],
+        lost: &[Lost],
+    ) -> Result<Outcome, Error> {
         let refuse = |source| Error::delta("commit to", self.table, self.path.clone(), source);
-        let moved = next.iter().zip(&*self.positions).enumerate();
-        let moved = moved.filter(|(_, (next, position))| next > position);
-        let transactions = moved.map(|(partition, (next, _))| {
-            Transaction::new(self.table.app_id(partition as u16), *next as i64)
-        });
+        let positions = self.positions.advanced(next, lost);
+        let transactions = self.positions.transactions(&positions, self.table);
+        let metadata = (!lost.is_empty()).then(|| (LOST_METADATA.to_owned(), Lost::metadata(lost)));
         // Checkpoints and clean-up are housekeeping: their failure is not a commit's.
         let properties = CommitProperties::default()
-            .with_application_transactions(transactions.collect())
+            .with_application_transactions(transactions)
+            .with_metadata(metadata)
             .with_max_retries(0)
             .with_create_checkpoint(false)
             .with_cleanup_expired_logs(Some(false));
@@ -175,7 +177,7 @@ impl Committer {
         match committed {
             Ok(done) => {
                 self.delta.state = Some(done.snapshot());
-                self.positions = next.into();
+                self.positions = positions;
                 Ok(Outcome::Committed(done.version()))
             }
             Err(error) if was_overtaken(&error) => {
@@ -195,30 +197,15 @@ impl Committer {
         let refuse = |source| Error::delta("reload", table, path.clone(), source);
         self.delta.update_state().await.map_err(refuse)?;
         self.schema = arrow_schema(&self.delta).map_err(refuse)?;
-        self.positions = positions(&self.delta, table).await.map_err(refuse)?.into();
+        self.positions = Positions::load(&self.delta, table).await.map_err(refuse)?;
         Ok(())
     }
 
-    /// Takes over the state after a commit that changed neither rows nor positions.
+    /// Takes over the state after a commit of our own that changed neither rows
+    /// nor positions, and with which no other came in between.
     pub(crate) fn adopt(&mut self, state: DeltaTableState) {
         self.delta.state = Some(state);
     }
-}
-
-/// By partition of the table's topic, the first offset that the version doesn't
-/// hold. Reads the Delta log back to its checkpoint.
-///
-/// # Errors
-/// The Delta log can't be read.
-pub async fn positions(delta: &DeltaTable, table: Table) -> Result<Vec<u64>, DeltaTableError> {
-    let (state, log_store) = (delta.snapshot()?, delta.log_store());
-    let mut found = Vec::new();
-    for partition in 0..table.topic().partitions() {
-        let app_id = table.app_id(partition);
-        let version = state.transaction_version(log_store.as_ref(), app_id).await?;
-        found.push(version.and_then(|version| u64::try_from(version).ok()).unwrap_or(0));
-    }
-    Ok(found)
 }
 
 fn was_overtaken(error: &DeltaTableError) -> bool {
@@ -232,76 +219,6 @@ fn was_overtaken(error: &DeltaTableError) -> bool {
         ),
         _ => false,
     }
-}
-
-async fn create(root: &Root, table: Table) -> Result<DeltaTable, DeltaTableError> {
-    let schema = table.schema();
-    let location = root.url(table).map_err(|error| DeltaTableError::Generic(error.to_string()))?;
-    let configuration = HashMap::from([
-        // Ours are made by housekeeping; this is for others that write here.
-        ("delta.checkpointInterval".to_owned(), Some("100".to_owned())),
-        // A commit a second makes many small files of JSON.
-        ("delta.logRetentionDuration".to_owned(), Some("interval 1 days".to_owned())),
-        ("delta.deletedFileRetentionDuration".to_owned(), Some("interval 1 days".to_owned())),
-    ]);
-    DeltaTable::try_from_url(location)
-        .await?
-        .create()
-        .with_table_name(schema.name)
-        .with_comment(schema.comment)
-        .with_columns(fields(table)?)
-        .with_partition_columns(["date"])
-        .with_configuration(configuration)
-        .with_save_mode(SaveMode::ErrorIfExists)
-        .await
-}
-
-fn fields(table: Table) -> Result<Vec<StructField>, DeltaTableError> {
-    let schema = table.schema().arrow();
-    let fields = schema.fields().iter().map(|field| StructField::try_from_arrow(field.as_ref()));
-    Ok(fields.collect::<Result<_, _>>()?)
-}
-
-fn arrow_schema(delta: &DeltaTable) -> Result<SchemaRef, DeltaTableError> {
-    Ok(delta.snapshot()?.snapshot().arrow_schema())
-}
-
-/// Adds the columns that the table lacks.
-async fn evolve(delta: DeltaTable, table: Table, path: &Path) -> Result<DeltaTable, Error> {
-    let refuse = |source| Error::delta("add columns to", table, path.to_owned(), source);
-    let found = arrow_schema(&delta).map_err(refuse)?;
-    let mut missing = Vec::new();
-    for field in fields(table).map_err(refuse)? {
-        let wanted = table.schema().arrow();
-        let Ok(wanted) = wanted.field_with_name(field.name()).cloned() else { continue };
-        match found.field_with_name(field.name()) {
-            Ok(found) if same(found.data_type(), wanted.data_type()) => {}
-            Ok(found) => {
-                return Err(Error::Column {
-                    table,
-                    path: path.to_owned(),
-                    column: field.name().clone(),
-                    found: found.data_type().to_string(),
-                    wanted: wanted.data_type().to_string(),
-                });
-            }
-            // Rows that are there have none, whatever new rows have.
-            Err(_) => missing.push(StructField { nullable: true, ..field }),
-        }
-    }
-    if missing.is_empty() {
-        return Ok(delta);
-    }
-    let names: Vec<_> = missing.iter().map(|field| field.name().as_str()).collect();
-    tracing::info!(%table, columns = ?names, "columns added to the lake");
-    delta.add_columns().with_fields(missing).await.map_err(refuse)
-}
-
-/// Delta knows one type of text.
-fn same(left: &DataType, right: &DataType) -> bool {
-    let is_text =
-        |of: &DataType| matches!(of, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
-    left == right || (is_text(left) && is_text(right))
 }
 
 /// By stream, time and position, so that a file's statistics tell readers to skip it.

@@ -20,9 +20,9 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// The operator's: a table's folder can't be made. A retry helps once it can.
+    /// The operator's: a table's folder can't be made or swept. A retry helps once it can.
     #[error(
-        "cannot make the lake's folder {path}: {source}; let the server's user write there, or set lake.root to another folder"
+        "cannot use the lake's folder {path}: {source}; let the server's user write there, or set lake.root to another folder"
     )]
     Folder {
         /// Which folder.
@@ -75,6 +75,30 @@ pub enum Error {
         position: u64,
         /// The next offset according to the log.
         end: u64,
+    },
+    /// Storage's, most likely: the lake wasn't written for so long that what is
+    /// missing in it is too much to be read from the log by a query. A retry
+    /// helps once the lake is written again.
+    #[error(
+        "the lake's table {table} is more than {records} records behind the log; /metrics and the server's log say why it is not written"
+    )]
+    Behind {
+        /// Which table.
+        table: Table,
+        /// How many were read before giving up.
+        records: usize,
+    },
+    /// The caller's, whose version of the table is too old. A retry with the newest helps.
+    #[error(
+        "the log no longer has offset {position} of partition {partition}, which table {table} should continue from; look at the table's newest version"
+    )]
+    Trimmed {
+        /// Which table.
+        table: Table,
+        /// Which partition.
+        partition: u16,
+        /// The offset.
+        position: u64,
     },
     /// The log's; see there whether a retry helps.
     #[error("the lake cannot read the log: {0}")]

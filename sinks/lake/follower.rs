@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
 use log::Log;
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 use crate::housekeeping::Housekeeping;
-use crate::{Committer, Error, Fault, LakeConfig, LakeMetrics, Outcome, Snapshot, Table, pull};
+use crate::{
+    Committer, Error, Fault, LakeConfig, LakeMetrics, Lost, Outcome, Snapshot, Table, pull,
+};
 
 /// What a step came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,10 +41,15 @@ pub struct Follower {
     // became of the last commit.
     committer: Option<Committer>,
     housekeeping: Housekeeping,
-    // When the oldest record that waits was first seen.
-    waiting_since: Option<Instant>,
-    // Records that were trimmed unread have been spoken of.
-    told_of_loss: bool,
+}
+
+/// What the log has beyond a table.
+#[derive(Debug, Default)]
+struct Rest {
+    /// Where to read on, by partition: behind what is lost.
+    from: Vec<u64>,
+    records: u64,
+    lost: Vec<Lost>,
 }
 
 impl Follower {
@@ -56,17 +63,7 @@ impl Follower {
         shown: watch::Sender<Option<Snapshot>>,
     ) -> Self {
         let housekeeping = Housekeeping::new(&config);
-        Self {
-            log,
-            table,
-            config,
-            metrics,
-            shown,
-            committer: None,
-            housekeeping,
-            waiting_since: None,
-            told_of_loss: false,
-        }
+        Self { log, table, config, metrics, shown, committer: None, housekeeping }
     }
 
     /// Commits what the log has, if it is time to; with `now`, whatever there is.
@@ -80,22 +77,22 @@ impl Follower {
             Some(committer) => committer,
             None => self.open().await?,
         };
-        let lag = self.lag(&committer).await?;
-        if lag == 0 {
-            self.waiting_since = None;
+        let Rest { from, records, mut lost } = self.rest(&committer).await?;
+        let metrics = self.metrics.of(table);
+        if records == 0 && lost.is_empty() {
+            self.forget_lag();
             self.committer = Some(committer);
             return Ok(Step::Idle);
         }
-        let waited = self.waiting_since.get_or_insert_with(Instant::now).elapsed();
-        let metrics = self.metrics.of(table);
-        metrics.lag_ms.store(waited.as_millis().try_into().unwrap_or(u64::MAX), Relaxed);
-        if !now && lag < self.config.busy_records && waited < self.config.commit_idle {
+        let waited = metrics.waiting.lock().get_or_insert_with(Instant::now).elapsed();
+        if !now && records < self.config.busy_records && waited < self.config.commit_idle {
             self.committer = Some(committer);
             return Ok(Step::Waiting);
         }
 
         let (rows_max, bytes_max) = (self.config.commit_rows_max, self.config.commit_bytes_max);
-        let pulled = pull(&*self.log, table, committer.positions(), rows_max, bytes_max).await?;
+        let pulled = pull(&*self.log, table, &from, rows_max, bytes_max).await?;
+        lost.extend(pulled.lost);
         self.config.faults.reach(table, Fault::Read);
         if pulled.next == committer.positions() {
             // What the end counts beyond has been compacted away.
@@ -107,7 +104,7 @@ impl Follower {
         let files = committer.write(&decoded.rows).await?;
         self.config.faults.reach(table, Fault::Written);
         let (count, bytes) = (files.len() as u64, files.iter().map(|file| file.size).sum::<i64>());
-        let outcome = committer.commit(files, &pulled.next).await?;
+        let outcome = committer.commit(files, &pulled.next, &lost).await?;
         let Outcome::Committed(_) = outcome else {
             tracing::info!(%table, "another program committed first; going on behind it");
             metrics.conflicts_total.fetch_add(1, Relaxed);
@@ -123,10 +120,13 @@ impl Follower {
         metrics.commits_total.fetch_add(1, Relaxed);
         metrics.files_total.fetch_add(count, Relaxed);
         metrics.bytes_total.fetch_add(bytes.unsigned_abs(), Relaxed);
-        self.waiting_since = None;
-        if !pulled.more {
-            self.forget_lag();
+        metrics.lost_total.store(committer.lost(), Relaxed);
+        self.tell(&lost);
+        match pulled.more {
+            true => *metrics.waiting.lock() = Some(Instant::now()),
+            false => self.forget_lag(),
         }
+        self.show(&committer);
         self.housekeeping.after_commit(&mut committer).await;
         self.show(&committer);
         self.committer = Some(committer);
@@ -134,38 +134,59 @@ impl Follower {
     }
 
     async fn open(&self) -> Result<Committer, Error> {
-        let committer = Committer::open(&self.config.root, self.table).await?;
+        let (table, topic) = (self.table, self.table.topic());
+        let mut committer = Committer::open(&self.config.root, table).await?;
+        while committer.is_new() {
+            // From now on, what is gone from the log before it is here is lost.
+            let mut begin = committer.positions().to_vec();
+            for (partition, position) in (0..topic.partitions()).zip(&mut begin) {
+                *position = self.log.bounds(topic, partition).await?.start.max(*position);
+            }
+            committer.commit(Vec::new(), &begin, &[]).await?;
+        }
+        self.metrics.of(table).lost_total.store(committer.lost(), Relaxed);
         self.show(&committer);
         Ok(committer)
     }
 
-    /// Records that the log has and the lake hasn't.
-    async fn lag(&mut self, committer: &Committer) -> Result<u64, Error> {
+    /// Looks at what the log has and the lake hasn't.
+    async fn rest(&self, committer: &Committer) -> Result<Rest, Error> {
         let (table, topic) = (self.table, self.table.topic());
-        let mut lag = 0;
-        for partition in 0..topic.partitions() {
-            let bounds = self.log.bounds(topic, partition).await?;
-            let position =
-                committer.positions().get(usize::from(partition)).copied().unwrap_or_default();
+        let mut rest = Rest::default();
+        for (partition, position) in (0..topic.partitions()).zip(committer.positions()) {
+            let (position, bounds) = (*position, self.log.bounds(topic, partition).await?);
             if bounds.end < position {
                 let (path, end) = (committer.path().to_owned(), bounds.end);
                 return Err(Error::Ahead { table, path, partition, position, end });
             }
-            if bounds.start > position && !topic.is_compacted() && !self.told_of_loss {
-                self.told_of_loss = true;
-                let lost = bounds.start - position;
-                tracing::warn!(%table, partition, lost, "records left the log before they reached the lake");
+            let from = position.max(bounds.start);
+            if from > position && !topic.is_compacted() {
+                rest.lost.push(Lost { partition, offsets: position..from });
             }
-            lag += bounds.end - position.max(bounds.start);
+            rest.records += bounds.end - from;
+            rest.from.push(if topic.is_compacted() { position } else { from });
         }
-        self.metrics.of(table).lag_records.store(lag, Relaxed);
-        Ok(lag)
+        self.metrics.of(table).lag_records.store(rest.records, Relaxed);
+        Ok(rest)
+    }
+
+    /// Says which records are lost, once they are written off in the table.
+    fn tell(&self, lost: &[Lost]) {
+        for lost in lost {
+            tracing::error!(
+                table = %self.table,
+                partition = lost.partition,
+                from = lost.offsets.start,
+                to = lost.offsets.end,
+                "records left the log before they reached the lake: they are missing there for ever"
+            );
+        }
     }
 
     fn forget_lag(&self) {
         let metrics = self.metrics.of(self.table);
         metrics.lag_records.store(0, Relaxed);
-        metrics.lag_ms.store(0, Relaxed);
+        *metrics.waiting.lock() = None;
     }
 
     fn show(&self, committer: &Committer) {

@@ -5,6 +5,7 @@
 //! Runs between two commits of the same task, so that it never conflicts with
 //! them. A failure is logged and tried again later: it costs readers time, never rows.
 
+use std::io;
 use std::time::Duration;
 
 use deltalake_core::checkpoints;
@@ -12,10 +13,14 @@ use deltalake_core::operations::vacuum::VacuumMode;
 use tokio::time::Instant;
 
 use crate::compact::compact;
+use crate::store::sweep_staged;
 use crate::{Committer, Error, LakeConfig};
 
 /// Pause between looks for files that nothing refers to.
 const VACUUM_EVERY: Duration = Duration::from_secs(6 * 3600);
+
+/// Files that a dead writer left unfinished go after this; living ones take seconds.
+const STAGED_AGE: Duration = Duration::from_secs(24 * 3600);
 
 /// No look in the first minutes: others start, too.
 const VACUUM_FIRST: Duration = Duration::from_secs(600);
@@ -87,12 +92,77 @@ impl Housekeeping {
 /// written and never committed, and what compaction replaced.
 async fn vacuum(committer: &mut Committer) -> Result<(), Error> {
     let (table, path) = (committer.table(), committer.path().to_owned());
+    // What others have committed since isn't refuse.
+    committer.reload().await?;
     let delta = committer.snapshot().delta;
     let swept = delta.vacuum().with_mode(VacuumMode::Full).await;
-    let (delta, metrics) = swept.map_err(|source| Error::delta("sweep", table, path, source))?;
-    if let Some(state) = delta.state {
-        committer.adopt(state);
-    }
-    tracing::debug!(%table, files = metrics.files_deleted.len(), "lake swept");
+    let refuse = |source| Error::delta("sweep", table, path.clone(), source);
+    let (_, metrics) = swept.map_err(refuse)?;
+    // Its commits may have come behind somebody else's, whose positions count.
+    committer.reload().await?;
+    let folder = path.clone();
+    let staged = tokio::task::spawn_blocking(move || sweep_staged(&folder, STAGED_AGE)).await;
+    let staged = staged.map_err(io::Error::other).and_then(|swept| swept);
+    let staged = staged.map_err(|source| Error::Folder { path: path.clone(), source })?;
+    tracing::debug!(%table, files = metrics.files_deleted.len(), staged, "lake swept");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::path::Path;
+    use std::time::SystemTime;
+
+    use log::Record;
+    use records::{StreamEvent, StreamId};
+
+    use super::*;
+    use crate::{Outcome, Root, Table};
+
+    fn records(offsets: std::ops::Range<u64>) -> Vec<Record> {
+        let event = StreamEvent {
+            kind: "CREATED".into(),
+            at_us: 1_782_907_200_000_000,
+            detail: Default::default(),
+        };
+        let value = bytes::Bytes::from(serde_json::to_vec(&event).unwrap());
+        let key = bytes::Bytes::from(StreamId::generate().0.as_bytes().to_vec());
+        let record =
+            |offset| Record { partition: 0, offset, key: key.clone(), value: Some(value.clone()) };
+        offsets.map(record).collect()
+    }
+
+    /// As if written two days ago.
+    fn age(path: &Path) {
+        let then = SystemTime::now() - Duration::from_secs(2 * 24 * 3600);
+        File::options().write(true).open(path).unwrap().set_modified(then).unwrap();
+    }
+
+    #[tokio::test]
+    async fn sweeping_takes_what_was_never_committed_and_sees_what_others_did() {
+        let place = tempfile::tempdir().unwrap();
+        let root = Root::at(place.path()).unwrap();
+        let mut ours = Committer::open(&root, Table::Events).await.unwrap();
+        let mut theirs = Committer::open(&root, Table::Events).await.unwrap();
+        let rows = |offsets| Table::Events.decode(&records(offsets)).unwrap().rows;
+        let path = |file: &str| root.table(Table::Events).join(file);
+
+        let kept = theirs.write(&rows(0..10)).await.unwrap();
+        let orphan = ours.write(&rows(0..10)).await.unwrap();
+        let (kept_at, orphan_at) = (path(&kept[0].path), path(&orphan[0].path));
+        let staged = kept_at.with_file_name("part.parquet#3");
+        std::fs::write(&staged, "half").unwrap();
+        [&kept_at, &orphan_at, &staged].into_iter().for_each(|path| age(path));
+        let mut next = vec![0; usize::from(Table::Events.topic().partitions())];
+        next[0] = 10;
+        assert!(matches!(theirs.commit(kept, &next, &[]).await.unwrap(), Outcome::Committed(_)));
+
+        vacuum(&mut ours).await.unwrap();
+        assert!(kept_at.exists() && !orphan_at.exists() && !staged.exists());
+        assert_eq!(ours.positions()[0], 10, "or the next commit would repeat what they committed");
+        next[0] = 20;
+        let files = ours.write(&rows(10..20)).await.unwrap();
+        assert!(matches!(ours.commit(files, &next, &[]).await.unwrap(), Outcome::Committed(_)));
+    }
 }

@@ -24,6 +24,10 @@
 //! and its records are read again. Somebody else's commit makes ours fail; the
 //! table is then loaded anew, and rows below its positions are dropped.
 //!
+//! Records that leave the log before the lake has them (retention shorter than
+//! an outage) are lost, and that is never silent: an error in the log, a count
+//! in [`TableMetrics`], and in the table the `txn` `TABLE/lost`.
+//!
 //! # Rows, files and commits as plain structs
 //!
 //! [`Table::decode`], [`Committer::write`] and [`Committer::commit`] don't know
@@ -37,17 +41,21 @@ mod fault;
 mod follower;
 mod housekeeping;
 mod metrics;
+mod opening;
+mod positions;
 mod reader;
 mod rows;
+mod store;
 mod table;
 mod task;
 
-pub use committer::{Committer, Outcome, Snapshot, positions};
+pub use committer::{Committer, Outcome, Snapshot};
 pub use config::{LakeConfig, Root};
 pub use error::Error;
 pub use fault::{Fault, Faults};
 pub use follower::{Follower, Step};
 pub use metrics::{LakeMetrics, TableMetrics};
+pub use positions::Lost;
 pub use reader::{Pulled, pull, tail};
 pub use rows::Decoded;
 pub use table::Table;

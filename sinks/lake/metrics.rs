@@ -1,6 +1,7 @@
 //! What the lake counts, and whether it keeps up.
 
 use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -25,13 +26,22 @@ pub struct TableMetrics {
     pub errors_total: AtomicU64,
     /// Records in the log that are not committed yet, at the last look.
     pub lag_records: AtomicU64,
-    /// How long the oldest of them has been seen waiting, in milliseconds.
-    pub lag_ms: AtomicU64,
+    /// Since when the oldest of them has been seen waiting.
+    pub(crate) waiting: Mutex<Option<Instant>>,
+    /// Records that left the log before they reached the lake, ever.
+    pub lost_total: AtomicU64,
     /// Why the last attempt failed; None once one succeeded.
     pub(crate) trouble: Mutex<Option<String>>,
 }
 
 impl TableMetrics {
+    /// How long the oldest record that isn't committed has been seen waiting.
+    /// Goes on while an attempt hangs.
+    #[must_use]
+    pub fn lag(&self) -> Duration {
+        self.waiting.lock().map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
     /// Why the table isn't being written, if so: for people, with a remedy.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {

@@ -3,10 +3,16 @@
 use arrow::array::RecordBatch;
 use log::{Log, Record};
 
-use crate::{Error, Table};
+use crate::{Error, Lost, Table};
 
 /// Records read at once from a partition.
 const PAGE: usize = 1000;
+
+/// Rows of a tail's batch.
+const BATCH: usize = 8192;
+
+/// Bytes of a tail's records.
+const TAIL_BYTES_MAX: usize = 64 << 20;
 
 /// Records, and where the next ones begin.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +21,8 @@ pub struct Pulled {
     pub records: Vec<Record>,
     /// By partition, the offset behind the last one of them.
     pub next: Vec<u64>,
+    /// Records that the log lost meanwhile: `next` is behind them.
+    pub lost: Vec<Lost>,
     /// There are more.
     pub more: bool,
 }
@@ -45,7 +53,14 @@ pub async fn pull(
             let Some(next) = pulled.next.get_mut(usize::from(partition)) else { continue };
             let room = PAGE.min(rows_max - pulled.records.len());
             let page = log.read(topic, partition, *next, room).await?;
-            let Some(last) = page.last() else { continue };
+            let (Some(first), Some(last)) = (page.first(), page.last()) else { continue };
+            if first.offset > *next && !topic.is_compacted() {
+                // A shared log has offsets without records; what it trimmed is another matter.
+                let start = log.bounds(topic, partition).await?.start.min(first.offset);
+                if start > *next {
+                    pulled.lost.push(Lost { partition, offsets: *next..start });
+                }
+            }
             *next = last.offset + 1;
             bytes += page.iter().map(weight).sum::<usize>();
             pulled.records.extend(page);
@@ -61,17 +76,31 @@ fn weight(record: &Record) -> usize {
 }
 
 /// The rows that the log has and a [`crate::Snapshot`] with the positions `from`
-/// doesn't: together with it each record shows once. At most `rows_max`.
+/// doesn't: together with it each record shows once.
 ///
 /// # Errors
-/// [`Error::Log`], [`Error::Rows`].
+/// [`Error::Log`], [`Error::Rows`]; rather than some of the rows,
+/// [`Error::Behind`] if there are more than `rows_max` or they take more than
+/// 64 MiB, and [`Error::Trimmed`] if the log doesn't have the first of them any more.
 pub async fn tail(
     log: &dyn Log,
     table: Table,
     from: &[u64],
     rows_max: usize,
 ) -> Result<Vec<RecordBatch>, Error> {
-    let pulled = pull(log, table, from, rows_max, usize::MAX).await?;
-    let batches = pulled.records.chunks(8192).map(|records| Ok(table.decode(records)?.rows));
-    batches.filter(|rows| !matches!(rows, Ok(rows) if rows.num_rows() == 0)).collect()
+    let pulled = pull(log, table, from, rows_max, TAIL_BYTES_MAX).await?;
+    if let Some(Lost { partition, offsets }) = pulled.lost.first() {
+        return Err(Error::Trimmed { table, partition: *partition, position: offsets.start });
+    }
+    if pulled.more {
+        return Err(Error::Behind { table, records: pulled.records.len() });
+    }
+    let mut batches = Vec::new();
+    for records in pulled.records.chunks(BATCH) {
+        let rows = table.decode(records)?.rows;
+        if rows.num_rows() > 0 {
+            batches.push(rows);
+        }
+    }
+    Ok(batches)
 }

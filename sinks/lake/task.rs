@@ -10,12 +10,14 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::{Error, Follower, LakeConfig, LakeMetrics, Snapshot, Step, Table};
+use crate::{Error, Follower, LakeConfig, LakeMetrics, Snapshot, Step, Table, TableMetrics};
 
 /// Pause after the first failure; doubles with each further one.
 const RETRY_MIN: Duration = Duration::from_secs(1);
 /// The longest pause between attempts.
 const RETRY_MAX: Duration = Duration::from_secs(30);
+/// How far the lake's threads stand back (nice, 0 to 19).
+const NICENESS: i32 = 5;
 /// How long the last commits may take at the end.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -36,11 +38,13 @@ impl Lake {
     /// # Errors
     /// [`Error::Threads`].
     pub fn start(config: &LakeConfig, log: &Arc<dyn Log>) -> Result<Self, Error> {
-        // Sorting and compressing would hold up whatever shares their threads.
+        // Sorting and compressing would hold up whatever shares their threads:
+        // one for each table, and all behind those of the live side.
         let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
+            .worker_threads(Table::ALL.len())
             .max_blocking_threads(64)
             .thread_name("lake")
+            .on_thread_start(step_back)
             .enable_all()
             .build()
             .map_err(Error::Threads)?;
@@ -49,10 +53,14 @@ impl Lake {
         let mut tasks = Vec::new();
         let snapshots = Table::ALL.map(|table| {
             let (shown, snapshot) = watch::channel(None);
-            let (log, metrics) = (Arc::clone(log), Arc::clone(&metrics));
-            let pause = config.commit_busy;
-            let follower = Follower::new(log, table, config.clone(), Arc::clone(&metrics), shown);
-            tasks.push(runtime.spawn(follow(follower, table, metrics, pause, stopping.clone())));
+            let work = Work {
+                table,
+                config: config.clone(),
+                log: Arc::clone(log),
+                metrics: Arc::clone(&metrics),
+                shown,
+            };
+            tasks.push(runtime.spawn(supervise(work, stopping.clone())));
             snapshot
         });
         Ok(Self { metrics, snapshots, stop, tasks: Mutex::new(tasks), runtime: Some(runtime) })
@@ -100,19 +108,45 @@ impl Drop for Lake {
     }
 }
 
-async fn follow(
-    mut follower: Follower,
+/// What a table's task needs to begin, and to begin again.
+struct Work {
     table: Table,
+    config: LakeConfig,
+    log: Arc<dyn Log>,
     metrics: Arc<LakeMetrics>,
-    pause: Duration,
-    mut stopping: watch::Receiver<bool>,
-) {
+    shown: watch::Sender<Option<Snapshot>>,
+}
+
+/// Follows the log until the end, through panics: a table that is no longer
+/// written although all else looks well would be noticed too late.
+async fn supervise(work: Work, stopping: watch::Receiver<bool>) {
+    let (table, metrics) = (work.table, Arc::clone(&work.metrics));
+    let work = Arc::new(work);
+    let mut retry = RETRY_MIN;
+    loop {
+        let task = tokio::spawn(follow(Arc::clone(&work), stopping.clone()));
+        let Err(error) = task.await else { return };
+        if error.is_cancelled() || *stopping.borrow() {
+            return;
+        }
+        fail(metrics.of(table), table, format!("the lake's table {table} met a bug: {error}"));
+        tokio::time::sleep(retry).await;
+        retry = (retry * 2).min(RETRY_MAX);
+    }
+}
+
+async fn follow(work: Arc<Work>, mut stopping: watch::Receiver<bool>) {
+    let (table, pause) = (work.table, work.config.commit_busy);
+    let metrics = work.metrics.of(table);
+    let (log, shown) = (Arc::clone(&work.log), work.shown.clone());
+    let mut follower =
+        Follower::new(log, table, work.config.clone(), Arc::clone(&work.metrics), shown);
     let mut retry = RETRY_MIN;
     loop {
         let last = *stopping.borrow_and_update();
         let wait = match follower.step(last).await {
             Ok(step) => {
-                if metrics.of(table).trouble.lock().take().is_some() {
+                if metrics.trouble.lock().take().is_some() {
                     tracing::info!(%table, "the lake is written again");
                 }
                 retry = RETRY_MIN;
@@ -123,13 +157,7 @@ async fn follow(
                 }
             }
             Err(error) => {
-                let of = metrics.of(table);
-                of.errors_total.fetch_add(1, Relaxed);
-                let text = error.to_string();
-                // The same again is no news.
-                if of.trouble.lock().replace(text.clone()).as_ref() != Some(&text) {
-                    tracing::error!(%table, error = text, "the lake cannot be written; trying again");
-                }
+                fail(metrics, table, error.to_string());
                 if last {
                     return;
                 }
@@ -143,5 +171,20 @@ async fn follow(
             // An error means that the lake is gone.
             changed = stopping.changed() => if changed.is_err() { return },
         }
+    }
+}
+
+fn fail(metrics: &TableMetrics, table: Table, text: String) {
+    metrics.errors_total.fetch_add(1, Relaxed);
+    // The same again is no news.
+    if metrics.trouble.lock().replace(text.clone()).as_ref() != Some(&text) {
+        tracing::error!(%table, error = text, "the lake cannot be written; trying again");
+    }
+}
+
+/// Whoever is live goes first.
+fn step_back() {
+    if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
+        tracing::debug!(%error, "the lake's threads have the priority of all others");
     }
 }

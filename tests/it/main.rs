@@ -10,6 +10,7 @@ mod corpus;
 mod hostile;
 mod interop;
 mod kafka;
+mod lake;
 mod media;
 mod pains;
 mod soak;

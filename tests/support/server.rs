@@ -64,6 +64,13 @@ impl Server {
         succeeded
     }
 
+    /// Ends it by a signal; what it leaves.
+    pub async fn stop(mut self, signal: &str) -> TempDir {
+        self.program.signal(signal);
+        self.program.wait(Duration::from_secs(20)).await;
+        self.data
+    }
+
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.program.pid()

@@ -96,7 +96,8 @@ async function get<T>(path: string): Promise<T> {
   return (await response.json()) as T;
 }
 
-async function reason(response: Response): Promise<string> {
+/** What a refusal says: its problem document's detail, or else the status. */
+export async function reason(response: Response): Promise<string> {
   try {
     const problem = (await response.json()) as { title?: string; detail?: string };
     return problem.detail ?? problem.title ?? response.statusText;

@@ -9,7 +9,7 @@ type Child = Node | string | null | undefined | false;
 type Listener<K extends keyof HTMLElementEventMap> = (event: HTMLElementEventMap[K]) => void;
 
 export interface Attributes {
-  class?: string;
+  class?: string | false;
   text?: string;
   on?: { [K in keyof HTMLElementEventMap]?: Listener<K> };
   [name: string]: unknown;

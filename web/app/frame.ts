@@ -1,11 +1,14 @@
 /** What surrounds every page: the name at the top, the main region, a quiet foot. */
 
-import { el } from "./dom";
+import { el, setFlag } from "./dom";
 import { icon, mark } from "./icons";
 
+export type Page = "home" | "watch" | "videos" | "console";
+
 /** Puts the frame into `app` and returns the region that the page fills. */
-export function frame(app: HTMLElement, watching: boolean): HTMLElement {
-  const main = el("main", { id: "main", class: watching ? "main main-watch" : "main", tabindex: "-1" });
+export function frame(app: HTMLElement, page: Page): HTMLElement {
+  const main = el("main", { id: "main", class: page === "home" ? "main" : `main main-${page}`, tabindex: "-1" });
+  setFlag(app, `data-${page}`, true);
   app.append(
     el(
       "header",
@@ -14,8 +17,9 @@ export function frame(app: HTMLElement, watching: boolean): HTMLElement {
       el(
         "nav",
         { class: "top-nav", "aria-label": "Site" },
-        watching && el("a", { class: "quiet-link", href: "/" }, icon("back"), "All streams"),
+        page !== "home" && el("a", { class: "quiet-link", href: "/" }, icon("back"), "All streams"),
         el("a", { class: "quiet-link", href: "/videos" }, "Videos"),
+        el("a", { class: "quiet-link", href: "/sql" }, "SQL"),
       ),
     ),
     main,

@@ -1,4 +1,4 @@
-/** `/watch/{id}`: the player, what is being watched, and the streamer's signal. */
+/** `/watch/{id}[?at=TIME]`: the player, what is being watched, and the streamer's signal. */
 
 import type Hls from "hls.js";
 
@@ -26,6 +26,12 @@ declare global {
   }
 }
 
+/** The moment that the address asks for, in milliseconds since 1970; null for live. */
+function moment(): number | null {
+  const ms = Date.parse(new URLSearchParams(location.search).get("at") ?? "");
+  return Number.isNaN(ms) ? null : ms;
+}
+
 export function watchPage(main: HTMLElement, stream_id: string): void {
   document.title = "Millstream";
   const badge = el("span", { class: "badge", hidden: true });
@@ -43,7 +49,7 @@ export function watchPage(main: HTMLElement, stream_id: string): void {
     setFlag(badge, "data-away", away);
     setFlag(badge, "data-over", over);
     about.hidden = state === "missing";
-  });
+  }, moment());
   main.append(player.root, about);
 
   window.millstream = Object.freeze({ hls: player.engine.hls, video: player.video, stats: () => player.stats() });

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { commandFor } from "../app/player/keys";
 import { levelName, options } from "../app/player/quality";
 import { StallCounter } from "../app/player/stats";
-import { endsInGap, gapsOf, wallClock, windowOf, type DetailsLike } from "../app/player/window";
+import { endsInGap, gapsOf, timeAt, wallClock, windowOf, type DetailsLike } from "../app/player/window";
 
 const fragment = (start: number, gap = false) => ({ start, duration: 2, gap, programDateTime: 1_000_000 + start * 1000 });
 const details = (fragments: DetailsLike["fragments"], partList: DetailsLike["partList"] = null): DetailsLike => ({ fragments, partList, live: true, edge: 10.4 });
@@ -31,6 +31,16 @@ describe("window", () => {
     expect(wallClock(details(list), 5.5)).toBe(1_005_500);
     expect(wallClock(details(list), 1)).toBe(1_001_000);
     expect(wallClock(details([{ start: 0, duration: 2, programDateTime: null }]), 1)).toBeNull();
+  });
+
+  it("finds a moment by the wall clock", () => {
+    expect(timeAt(details(list), 1_005_500)).toBe(5.5);
+    expect(timeAt(details(list), 0)).toBe(2);
+    expect(timeAt(details(list), 9_000_000)).toBe(10);
+    // Ten seconds passed between the two while nobody published.
+    const hole = [fragment(0), { ...fragment(2), programDateTime: 1_012_000 }];
+    expect(timeAt(details(hole), 1_006_000)).toBe(2);
+    expect(timeAt(details([{ start: 0, duration: 2, programDateTime: null }]), 1)).toBeNull();
   });
 });
 

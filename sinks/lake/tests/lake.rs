@@ -1,12 +1,16 @@
 //! The lake from the log to Delta and back, with nothing in between replaced.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+
 mod support;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use deltalake_core::kernel::{DataType, PrimitiveType};
-use lake::{Committer, Error, Lake, LakeConfig, Outcome, Root, Step, Table, pull, tail};
+use lake::{
+    Committer, Error, Fault, Faults, Lake, LakeConfig, Outcome, Root, Step, Table, pull, tail,
+};
 use log::{Embedded, Log, Topic};
 use support::*;
 
@@ -54,7 +58,7 @@ async fn files_are_by_day_sorted_and_have_statistics() {
         let compression = compression(&file);
         assert!(compression.contains("ZSTD"), "{compression}");
     }
-    let log_text = first_commit_text(place.path(), Table::Events, 1);
+    let log_text = commit_text(place.path(), Table::Events, 2);
     assert!(log_text.contains(r#"\"minValues\""#) && log_text.contains("stream_id"), "{log_text}");
 }
 
@@ -97,8 +101,8 @@ async fn another_writer_that_was_first_is_seen_and_gone_on_behind() {
     let pulled = pull(&*log, Table::Events, slow.positions(), 1000, 1 << 20).await.unwrap();
     let rows = Table::Events.decode(&pulled.records).unwrap().rows;
     let (late, early) = (slow.write(&rows).await.unwrap(), fast.write(&rows).await.unwrap());
-    assert!(matches!(fast.commit(early, &pulled.next).await.unwrap(), Outcome::Committed(_)));
-    assert_eq!(slow.commit(late, &pulled.next).await.unwrap(), Outcome::Overtaken);
+    assert!(matches!(fast.commit(early, &pulled.next, &[]).await.unwrap(), Outcome::Committed(_)));
+    assert_eq!(slow.commit(late, &pulled.next, &[]).await.unwrap(), Outcome::Overtaken);
     assert_eq!(slow.positions(), fast.positions());
     assert_eq!(origins(&slow.snapshot().delta).await.len(), 100);
 
@@ -107,68 +111,6 @@ async fn another_writer_that_was_first_is_seen_and_gone_on_behind() {
     follower.step(true).await.unwrap();
     let delta = snapshot.borrow().clone().unwrap().delta;
     assert_eq!(sorted_origins(&delta).await, in_log(&*log, Topic::Events).await);
-}
-
-#[tokio::test]
-async fn a_lake_of_an_older_version_gets_the_columns_it_lacks() {
-    let place = tempfile::tempdir().unwrap();
-    let log: Arc<dyn Log> = Arc::new(Embedded::open(place.path()).unwrap());
-    append_events(&*log, 0..10).await;
-    let config = config(place.path());
-    // As it was before `detail`, and after somebody added a column of their own.
-    let fields = Table::Events.schema().columns.iter().filter(|column| column.name != "detail");
-    let mut columns: Vec<_> = fields.map(|column| field(column)).collect();
-    columns.push(deltalake_core::kernel::StructField::new(
-        "theirs",
-        DataType::Primitive(PrimitiveType::Long),
-        true,
-    ));
-    std::fs::create_dir_all(config.root.table(Table::Events)).unwrap();
-    let url = config.root.url(Table::Events).unwrap();
-    let table = deltalake_core::DeltaTable::try_from_url(url).await.unwrap();
-    table.create().with_columns(columns).with_partition_columns(["date"]).await.unwrap();
-
-    let (mut follower, snapshot) = follower(&log, config);
-    assert_eq!(follower.step(true).await.unwrap(), Step::Committed { rows: 10, more: false });
-    let delta = snapshot.borrow().clone().unwrap().delta;
-    let rows = read(&files(&delta)[0]);
-    assert_eq!(rows["detail"].null_count(), 0);
-    assert_eq!(rows["theirs"].null_count(), 10);
-    let comment = delta.snapshot().unwrap().schema().field("detail").unwrap().metadata().len();
-    assert_eq!(comment, 1, "the column's comment is in the table");
-}
-
-#[tokio::test]
-async fn a_column_of_another_type_is_refused_by_name() {
-    let place = tempfile::tempdir().unwrap();
-    let config = config(place.path());
-    let columns = Table::Events.schema().columns.iter().map(|column| match column.name {
-        "kind" => deltalake_core::kernel::StructField::new(
-            "kind",
-            DataType::Primitive(PrimitiveType::Long),
-            true,
-        ),
-        _ => field(column),
-    });
-    std::fs::create_dir_all(config.root.table(Table::Events)).unwrap();
-    let url = config.root.url(Table::Events).unwrap();
-    let table = deltalake_core::DeltaTable::try_from_url(url).await.unwrap();
-    let columns = columns.collect::<Vec<_>>();
-    table.create().with_columns(columns).with_partition_columns(["date"]).await.unwrap();
-    let error = Committer::open(&config.root, Table::Events).await.err().unwrap();
-    assert!(matches!(&error, Error::Column { column, .. } if column == "kind"), "{error}");
-}
-
-#[tokio::test]
-async fn a_newer_protocol_is_named_with_the_remedy() {
-    let place = tempfile::tempdir().unwrap();
-    let config = config(place.path());
-    Committer::open(&config.root, Table::Events).await.unwrap();
-    let delta_log = config.root.table(Table::Events).join("_delta_log");
-    let newer = r#"{"protocol":{"minReaderVersion":99,"minWriterVersion":99}}"#;
-    std::fs::write(delta_log.join("00000000000000000001.json"), newer).unwrap();
-    let error = Committer::open(&config.root, Table::Events).await.err().unwrap().to_string();
-    assert!(error.contains("update Millstream") && error.contains("lake/events"), "{error}");
 }
 
 #[tokio::test]
@@ -293,4 +235,43 @@ fn only_folders_are_roots_yet() {
     let error = Root::parse("s3://bucket/lake").unwrap_err().to_string();
     assert!(error.contains("s3 is not supported") && error.contains("lake.root"), "{error}");
     assert!(Root::parse("file:///srv/lake").unwrap().folder().ends_with("srv/lake"));
+}
+
+#[tokio::test]
+async fn a_bug_in_one_table_is_survived_and_seen() {
+    let place = tempfile::tempdir().unwrap();
+    let log: Arc<dyn Log> = Arc::new(Embedded::open(place.path()).unwrap());
+    let met = AtomicBool::new(false);
+    let faults = Faults::new(move |table, fault| {
+        let is_it = table == Table::Events && fault == Fault::Committed;
+        assert!(!is_it || met.swap(true, Ordering::Relaxed), "a bug");
+    });
+    let lake = Lake::start(&LakeConfig { faults, ..config(place.path()) }, &log).unwrap();
+    append_events(&*log, 0..1000).await;
+    let metrics = lake.metrics().of(Table::Events);
+    until(|| metrics.trouble().is_some_and(|trouble| trouble.contains("a bug"))).await;
+    append_events(&*log, 1000..2000).await;
+    until(|| {
+        lake.snapshot(Table::Events)
+            .is_some_and(|shown| shown.positions.iter().sum::<u64>() == 2000)
+    })
+    .await;
+    let shown = lake.snapshot(Table::Events).unwrap();
+    assert_eq!(sorted_origins(&shown.delta).await, in_log(&*log, Topic::Events).await);
+    assert_eq!(metrics.trouble(), None);
+    lake.stop().await;
+}
+
+#[tokio::test]
+async fn a_tail_is_whole_or_refused() {
+    let place = tempfile::tempdir().unwrap();
+    let log: Arc<dyn Log> = Arc::new(Embedded::open(place.path()).unwrap());
+    append_events(&*log, 0..500).await;
+    let from = vec![0; usize::from(Topic::Events.partitions())];
+    let rows = |tail: Vec<arrow::array::RecordBatch>| {
+        tail.iter().map(|rows| rows.num_rows()).sum::<usize>()
+    };
+    assert_eq!(rows(tail(&*log, Table::Events, &from, 1000).await.unwrap()), 500);
+    let error = tail(&*log, Table::Events, &from, 100).await.unwrap_err();
+    assert!(matches!(error, Error::Behind { records: 100, .. }), "{error}");
 }

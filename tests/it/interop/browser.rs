@@ -1,8 +1,10 @@
-//! hls.js on the watch page and Shaka, in headless Chromium.
+//! The pages and Shaka, in headless Chromium.
 
 use std::time::Duration;
 
-use serde_json::Value;
+use http::Method;
+use records::schema::TABLES;
+use serde_json::{Value, json};
 use tokio::process::Command;
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 use tokio::task::JoinHandle;
@@ -10,7 +12,7 @@ use tokio::task::JoinHandle;
 use super::{AAC, FFMPEG, H264, publish, server};
 use crate::support::feed::Feed;
 use crate::support::rtmp::Rtmp;
-use crate::support::server::{Server, Stream};
+use crate::support::server::{Server, Stream, TOKEN};
 use crate::support::{eventually, root};
 
 /// Chromium is heavy, and two cores are few: one at a time. Taken before
@@ -225,6 +227,78 @@ async fn the_front_page_lists_what_is_live_with_its_picture() {
     assert_eq!(cards[0]["href"], format!("/watch/{}", stream.id), "{report}");
     assert_eq!(cards[0]["picture_width"], 640, "{report}");
     assert_eq!(report["errors"], serde_json::json!([]), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn analysts_ask_on_the_console_and_watch_what_they_found() {
+    let _turn = turn().await;
+    let server = server(&[STEADY, ("hls.dvr", "60s")]).await;
+    let stream = server.create("asked about").await;
+    let _broadcast = Broadcast::begin(&server, &stream).await;
+    server.state(&stream, "STREAM_ACTIVE").await;
+    let count = json!({ "sql": "SELECT count(*) AS n FROM segments WHERE rendition = 'source'" });
+    eventually("segments in the lake", async || {
+        let answer = server.admin(Method::POST, "/api/sql", Some(count.clone())).await;
+        (answer.json()["rows"][0]["n"].as_u64() >= Some(14)).then_some(())
+    })
+    .await;
+    let url = format!("{}/sql", server.http);
+    let report = script("sql.mjs", &["--url".into(), url, "--token".into(), TOKEN.into()]).await;
+
+    assert_eq!(report["refused"], "The server doesn’t accept this token.", "{report}");
+    let tables = report["tables"].as_array().expect("tables");
+    let names: Vec<_> = tables.iter().filter_map(|table| table["name"].as_str()).collect();
+    assert_eq!(names, TABLES.map(|table| table.name), "{report}");
+    for (table, schema) in tables.iter().zip(TABLES) {
+        let columns = table["columns"].as_array().expect("columns");
+        for (column, known) in columns.iter().zip(schema.columns) {
+            assert_eq!(column["name"], known.name);
+            assert_eq!(column["comment"], known.comment);
+        }
+        assert_eq!(columns.len(), schema.columns.len());
+    }
+    let queries = report["queries"].as_array().expect("queries");
+    assert_eq!(queries.len(), queries::named::ALL.len(), "{report}");
+    assert!(queries.iter().all(|query| query["trouble"].is_null()), "{report}");
+    assert!(queries[0]["rows"].as_u64() >= Some(1), "the broadcast: {report}");
+
+    let grid = &report["grid"];
+    assert!(grid["rows"].as_u64() >= Some(14), "{report}");
+    assert_eq!(grid["sticky"], "sticky", "{report}");
+    let heads = json!({
+        "name": "duration_us", "hint": "µs", "title": "duration_us: duration in microseconds",
+    });
+    assert_eq!(grid["heads"][3], heads, "{report}");
+    assert_eq!(grid["first"][3]["align"], "right", "{report}");
+    assert_eq!(grid["first"][4]["text"], "null", "{report}");
+    assert_eq!(grid["first"][4]["kind"], "is-null", "{report}");
+    let csv = report["csv"]["text"].as_str().expect("a file");
+    assert!(csv.starts_with("at,stream_id,msn,duration_us,nothing,link\r\n"), "{csv}");
+    assert_eq!(csv.lines().count() as u64, grid["rows"].as_u64().expect("a number") + 1);
+
+    assert_eq!(report["inserted"]["text"], "SELECT kind FROM events  LIMIT 3", "{report}");
+    assert!(report["inserted"]["trouble"].is_null(), "{report}");
+    assert_eq!(report["inserted"]["focus_after_escape"], "Run", "{report}");
+    let said = |index: usize| report["troubles"][index].as_str().unwrap_or_default();
+    assert!(said(0).contains("nothing"), "{report}");
+    assert!(said(1).contains("DROP TABLE is not allowed"), "{report}");
+    let cancelled = json!({ "label": "Cancel", "status": "Cancelled.", "after": null });
+    assert_eq!(report["cancelled"], cancelled, "{report}");
+    assert!(report["long"]["rows"].as_u64() < Some(100), "only what is in sight: {report}");
+    assert_eq!(report["long"]["last"], "50,000", "{report}");
+
+    let chart = &report["chart"];
+    assert_eq!(chart["title"], "bitrate_bps (bit/s)", "{report}");
+    assert!(chart["points"].as_u64() >= Some(10), "{report}");
+    assert!(chart["tip"].as_str().is_some_and(|tip| tip.contains("bit/s")), "{report}");
+    assert!(chart["spoken"].as_str().is_some_and(|said| said.contains("bit/s")), "{report}");
+    assert!(chart["bars"].as_u64() >= Some(2), "picture and sound: {report}");
+    assert_eq!(report["phone"], json!({ "overflow": 0, "side": false, "unfolded": true }));
+    assert_eq!(report["kept"], true, "{report}");
+    assert_eq!(report["unnamed"], json!([]), "{report}");
+    assert!(report["link"]["off_s"].as_f64().is_some_and(|off| off.abs() < 3.0), "{report}");
+    assert_eq!(report["errors"], json!([]), "{report}");
+    assert_eq!(report["foreign_requests"], json!([]), "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,7 +15,7 @@ import { hlsConfig } from "./config";
 import type { Choice } from "./quality";
 import type { PlayerEvent } from "./state";
 import { sync } from "./sync";
-import { endsInGap, gapsOf, wallClock, windowOf, type Span } from "./window";
+import { endsInGap, gapsOf, timeAt, wallClock, windowOf, type Span } from "./window";
 
 /** A second recovery sooner than this after the first means that recovering doesn't help. */
 const RECOVER_AGAIN_MS = 3000;
@@ -104,6 +104,13 @@ export class Engine {
     const native = this.#video as HTMLVideoElement & { getStartDate?: () => Date };
     const start = native.getStartDate?.().getTime();
     return start === undefined || Number.isNaN(start) ? null : start + time * 1000;
+  }
+
+  /** Where a moment of the wall clock is played; null before the first playlist. */
+  timeAt(clock_ms: number): number | null {
+    if (this.details) return timeAt(this.details, clock_ms);
+    const begin_ms = this.wallClock(0);
+    return begin_ms === null ? null : (clock_ms - begin_ms) / 1000;
   }
 
   /** Seconds behind the newest part in the playlist. */

@@ -44,6 +44,8 @@ export class Player {
   readonly #unmute: HTMLButtonElement;
   readonly #stalls = new StallCounter();
   readonly #onState: (state: PlayerState, model: Model) => void;
+  /** The moment to begin at, until playback is there. */
+  #moment_ms: number | null;
   #model: Model = initial;
   #stream: Stream | null = null;
   #loaded = false;
@@ -51,8 +53,10 @@ export class Player {
   #idle: number | undefined;
   #drawn_at = 0;
 
-  constructor(onState: (state: PlayerState, model: Model) => void) {
+  /** `moment_ms`: begin at that wall clock instead of live, or as near to it as is kept. */
+  constructor(onState: (state: PlayerState, model: Model) => void, moment_ms: number | null = null) {
     this.#onState = onState;
+    this.#moment_ms = moment_ms;
     this.video = el("video", { class: "video", playsinline: true, tabindex: "-1", "aria-label": "Broadcast" });
     this.video.muted = true;
     this.video.volume = storedVolume();
@@ -188,6 +192,7 @@ export class Player {
       this.#draw();
     });
     window.setInterval(() => {
+      this.#begin();
       this.#finish();
       this.#draw();
     }, DRAW_MS);
@@ -243,6 +248,17 @@ export class Player {
     this.engine.following = false;
     const span = this.engine.span;
     if (span) this.video.currentTime = span.start;
+    this.#play();
+  }
+
+  /** Goes to the moment that was asked for, once the playlist says where it is. */
+  #begin(): void {
+    if (this.#moment_ms === null || this.video.readyState === 0) return;
+    const time = this.engine.timeAt(this.#moment_ms);
+    if (time === null) return;
+    this.#moment_ms = null;
+    if (isOver(this.#model)) this.#take({ type: "replay" });
+    this.engine.seek(time);
     this.#play();
   }
 

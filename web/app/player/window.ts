@@ -50,6 +50,16 @@ export function endsInGap(details: DetailsLike): boolean {
   return segment?.gap === true;
 }
 
+/** The media time of a wall clock, within what is listed; null where no clock is known. */
+export function timeAt(details: DetailsLike, clock_ms: number): number | null {
+  const known = details.fragments.filter((fragment) => fragment.programDateTime !== null);
+  const at = known.findLast((fragment) => (fragment.programDateTime as number) <= clock_ms) ?? known[0];
+  if (!at) return null;
+  // In a hole between two dates, the later one is where the picture goes on.
+  const time = at.start + Math.max(0, clock_ms - (at.programDateTime as number)) / 1000;
+  return Math.min(time, at.start + at.duration);
+}
+
 /** Wall clock at a media time, by EXT-X-PROGRAM-DATE-TIME; null where none is known. */
 export function wallClock(details: DetailsLike, time: number): number | null {
   const at = details.fragments.findLast((fragment) => fragment.start <= time + 0.001) ?? details.fragments[0];

@@ -38,16 +38,16 @@ pub fn follower(
     log: &Arc<dyn Log>,
     config: LakeConfig,
 ) -> (Follower, watch::Receiver<Option<Snapshot>>) {
-    follower_of(Table::Events, log, config)
+    follower_with(Table::Events, log, config, Arc::new(LakeMetrics::default()))
 }
 
-pub fn follower_of(
+pub fn follower_with(
     table: Table,
     log: &Arc<dyn Log>,
     config: LakeConfig,
+    metrics: Arc<LakeMetrics>,
 ) -> (Follower, watch::Receiver<Option<Snapshot>>) {
     let (shown, snapshot) = watch::channel(None);
-    let metrics = Arc::new(LakeMetrics::default());
     (Follower::new(Arc::clone(log), table, config, metrics, shown), snapshot)
 }
 
@@ -132,7 +132,7 @@ pub fn field(column: &Column) -> StructField {
     StructField::try_from_arrow(&field).unwrap()
 }
 
-pub fn first_commit_text(place: &Path, table: Table, version: u64) -> String {
+pub fn commit_text(place: &Path, table: Table, version: u64) -> String {
     let name = format!("lake/{table}/_delta_log/{version:020}.json");
     std::fs::read_to_string(place.join(name)).unwrap()
 }
