@@ -88,7 +88,8 @@ fn queries() -> Result<RecordBatch> {
 }
 
 fn texts<T: AsRef<str>>(values: impl Iterator<Item = T>) -> ArrayRef {
-    Arc::new(StringArray::from_iter_values(values))
+    // Counted first: an iterator over several tables does not know its length.
+    Arc::new(StringArray::from_iter_values(values.collect::<Vec<_>>()))
 }
 
 fn table(batch: RecordBatch) -> Result<MemTable> {

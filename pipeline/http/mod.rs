@@ -52,6 +52,8 @@ use crate::videos::{Recorder, Videos};
 pub struct Shared {
     /// Streams and their publishers.
     pub registry: Arc<Registry>,
+    /// Where changes become durable.
+    pub log: Arc<dyn log::Log>,
     /// The viewers' window.
     pub origin: Origin,
     /// The data plane.
