@@ -6,6 +6,9 @@ use std::time::Duration;
 use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 
+/// What DataFusion says when a query's temporary files reach their bound.
+const SPILL_FULL: &str = "used disk space during the spilling process has exceeded";
+
 /// Why a query gave no answer, or stopped giving one.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
@@ -22,6 +25,16 @@ pub enum Error {
         bytes: usize,
         /// The bound.
         bytes_max: usize,
+    },
+    /// The caller's fault: planning takes longer than its size says.
+    #[error(
+        "the query nests {what} more than {depth_max} deep; use IN (…), VALUES or fewer of them"
+    )]
+    TooDeep {
+        /// Of what there is too much.
+        what: &'static str,
+        /// The bound.
+        depth_max: usize,
     },
     /// The caller's fault: more rows than allowed.
     #[error("the answer has more than {rows_max} rows; add LIMIT, WHERE or GROUP BY")]
@@ -78,6 +91,7 @@ impl Error {
             Self::Refused(_)
             | Self::Sql(_)
             | Self::TooLong { .. }
+            | Self::TooDeep { .. }
             | Self::TooManyRows { .. }
             | Self::TooLarge { .. }
             | Self::TimedOut(_) => true,
@@ -111,6 +125,10 @@ impl From<DataFusionError> for Error {
             | DataFusionError::IoError(_)
             | DataFusionError::External(_) => Self::Storage(text),
             DataFusionError::ArrowError(cause, _) => match **cause {
+                // DataFusion has no kind of error for this.
+                ArrowError::IoError(ref cause, _) if cause.contains(SPILL_FULL) => {
+                    Self::TooLarge { memory_bytes_max: 0, spill_bytes_max: 0, cause: cause.clone() }
+                }
                 ArrowError::IoError(..)
                 | ArrowError::ParquetError(_)
                 | ArrowError::ExternalError(_) => Self::Storage(text),

@@ -5,15 +5,19 @@
 //! writes or sets may stand; and an execution that knows nothing but reading.
 //! Files are out of reach because no table, function or URL scheme leads to them.
 
+use std::ops::ControlFlow;
+
 use datafusion::config::Dialect;
 use datafusion::execution::SessionState;
 use datafusion::execution::context::SQLOptions;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement as Parsed;
-use datafusion::sql::sqlparser::ast::{Query, SetExpr, Statement};
+use datafusion::sql::sqlparser::ast::{
+    Expr, Query, SetExpr, Statement, TableFactor, Visit, Visitor,
+};
 
 use crate::Error;
-use crate::limits::TEXT_BYTES_MAX;
+use crate::limits::{EXPRESSION_DEPTH_MAX, TABLES_MAX, TEXT_BYTES_MAX};
 
 /// Plans the one statement in `text` if it only reads.
 ///
@@ -48,7 +52,10 @@ fn admit(statement: &Parsed) -> Result<(), Error> {
 
 fn admit_sql(statement: &Statement) -> Result<(), Error> {
     match statement {
-        Statement::Query(query) => admit_query(query),
+        Statement::Query(query) => {
+            admit_query(query)?;
+            bound(query)
+        }
         Statement::Explain { statement, .. } => admit_sql(statement),
         Statement::ExplainTable { .. }
         | Statement::ShowVariable { .. }
@@ -82,6 +89,50 @@ fn admit_body(body: &SetExpr) -> Result<(), Error> {
         | SetExpr::Update(statement)
         | SetExpr::Delete(statement)
         | SetExpr::Merge(statement) => refuse(&first_words(&statement.to_string())),
+    }
+}
+
+/// Refuses what would be planned for minutes: the time is the square of the depth,
+/// and planning can't be interrupted.
+fn bound(query: &Query) -> Result<(), Error> {
+    match query.visit(&mut Size::default()) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(too_deep) => Err(too_deep),
+    }
+}
+
+/// How large a query is so far.
+#[derive(Default)]
+struct Size {
+    depth: usize,
+    tables: usize,
+}
+
+impl Visitor for Size {
+    type Break = Error;
+
+    fn pre_visit_expr(&mut self, _: &Expr) -> ControlFlow<Error> {
+        self.depth += 1;
+        if self.depth > EXPRESSION_DEPTH_MAX {
+            return ControlFlow::Break(Error::TooDeep {
+                what: "expressions",
+                depth_max: EXPRESSION_DEPTH_MAX,
+            });
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, _: &Expr) -> ControlFlow<Error> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, _: &TableFactor) -> ControlFlow<Error> {
+        self.tables += 1;
+        if self.tables > TABLES_MAX {
+            return ControlFlow::Break(Error::TooDeep { what: "tables", depth_max: TABLES_MAX });
+        }
+        ControlFlow::Continue(())
     }
 }
 

@@ -22,6 +22,7 @@ mod functions;
 mod guard;
 mod lake;
 mod limits;
+mod memory;
 pub mod named;
 mod pool;
 mod rows;
@@ -30,6 +31,7 @@ mod table;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod views;
 
 pub use arrow::datatypes::SchemaRef;
 pub use arrow::record_batch::RecordBatch;

@@ -23,6 +23,13 @@ pub struct Limits {
 /// Longest query, in bytes: planning can't be interrupted.
 pub(crate) const TEXT_BYTES_MAX: usize = 64 * 1024;
 
+/// Most operators within one another: `a + b + c` is two deep. The time that
+/// planning takes grows with the square of it.
+pub(crate) const EXPRESSION_DEPTH_MAX: usize = 256;
+
+/// Most mentions of tables, in FROM, JOIN and UNION together.
+pub(crate) const TABLES_MAX: usize = 256;
+
 impl Default for Limits {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);

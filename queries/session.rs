@@ -11,9 +11,9 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion::catalog::SchemaProvider;
+use datafusion::error::DataFusionError;
 use datafusion::execution::FunctionRegistry;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::object_store::{DefaultObjectStoreRegistry, ObjectStoreRegistry};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{SendableRecordBatchStream, SessionState, SessionStateBuilder};
@@ -25,7 +25,9 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::catalog::{CATALOG, SCHEMA, catalogs};
 use crate::lake::Lake;
+use crate::memory::QueryPool;
 use crate::pool::Pool;
+use crate::views::{plain_batch, plain_schema};
 use crate::{Error, Limits, Rows, Tail, comments, functions, guard};
 
 /// How DataFusion names its temporary folders.
@@ -33,6 +35,9 @@ const SPILL_PREFIX: &str = "datafusion-";
 
 /// Batches that wait for a slow reader.
 const BATCHES_WAITING: usize = 2;
+
+/// Most memory that a thread's sort keeps free for merging, in bytes: DataFusion's default.
+const MERGE_BYTES_MAX: usize = 10 << 20;
 
 /// What a session is about.
 pub struct Options {
@@ -145,15 +150,16 @@ impl Query {
         head: &mut Option<oneshot::Sender<Result<SchemaRef, Error>>>,
     ) -> Result<(), Error> {
         let mut stream = self.start().await?;
+        let schema = plain_schema(&stream.schema());
         if let Some(head) = head.take()
-            && head.send(Ok(stream.schema())).is_err()
+            && head.send(Ok(Arc::clone(&schema))).is_err()
         {
             return Ok(());
         }
         let rows_max = self.session.limits.rows;
         let mut rows = 0;
         while let Some(batch) = stream.next().await {
-            let batch = batch?;
+            let batch = plain_batch(&batch?, &schema).map_err(DataFusionError::from)?;
             rows += batch.num_rows() as u64;
             if rows > rows_max {
                 return Err(Error::TooManyRows { rows_max });
@@ -180,7 +186,7 @@ impl Query {
             .with_mode(DiskManagerMode::Directories(vec![session.spill.clone()]))
             .with_max_temp_directory_size(session.limits.spill_bytes);
         let runtime = RuntimeEnvBuilder::new()
-            .with_memory_pool(Arc::new(FairSpillPool::new(session.limits.memory_bytes)))
+            .with_memory_pool(Arc::new(QueryPool::new(session.limits.memory_bytes)))
             .with_disk_manager_builder(disk)
             .with_object_store_registry(Arc::clone(&session.stores))
             .build_arc()?;
@@ -189,6 +195,8 @@ impl Query {
             .with_catalog_list(catalogs(&session.lake, &session.meta)?)
             .build();
         state.register_udf(functions::play_url(&self.base_url))?;
+        // now() is one moment for the whole query.
+        state.mark_start_execution();
         Ok(state)
     }
 
@@ -222,13 +230,15 @@ fn sweep(spill: &Path) {
 }
 
 fn settings(limits: &Limits) -> SessionConfig {
+    // Each thread's sort keeps this much free for merging what it spilled: all
+    // of them a small part of what the query may use.
+    let merge = (limits.memory_bytes / limits.threads.max(1) / 16).min(MERGE_BYTES_MAX);
     SessionConfig::new()
+        .with_sort_spill_reservation_bytes(merge)
         .with_default_catalog_and_schema(CATALOG, SCHEMA)
         .with_create_default_catalog_and_schema(false)
         .with_information_schema(true)
         .with_target_partitions(limits.threads.max(1))
-        // Not every client knows views of texts.
-        .set_bool("datafusion.optimizer.expand_views_at_output", true)
         .set_bool("datafusion.execution.parquet.pushdown_filters", true)
         .set_str("datafusion.sql_parser.dialect", "postgresql")
         .set_str("datafusion.execution.time_zone", "UTC")

@@ -36,8 +36,8 @@ pub use self::example::example;
 pub use self::problem::{ConfigError, Origin, Problem};
 pub use self::read::{environment, variable};
 pub use self::sections::{
-    Config, DataLog, Hls, Http, Lake, LogFormat, Logging, Pipeline, Rtmp, Secret, Stream, Tls, Transcode,
-    Vod,
+    Config, DataLog, Hls, Http, Lake, LogFormat, Logging, Pipeline, Rtmp, Secret, Stream, Tls,
+    Transcode, Vod,
 };
 
 impl Config {

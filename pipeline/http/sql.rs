@@ -127,7 +127,7 @@ impl io::Write for Capped {
 fn problem(error: Error) -> Problem {
     let status = match &error {
         Error::Refused(_) => StatusCode::FORBIDDEN,
-        Error::Sql(_) | Error::TooLong { .. } => StatusCode::BAD_REQUEST,
+        Error::Sql(_) | Error::TooLong { .. } | Error::TooDeep { .. } => StatusCode::BAD_REQUEST,
         Error::TooManyRows { .. } | Error::TooLarge { .. } | Error::TimedOut(_) => {
             StatusCode::UNPROCESSABLE_ENTITY
         }

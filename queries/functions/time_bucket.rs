@@ -1,6 +1,8 @@
 //! `time_bucket(width, at [, origin])`, as TimescaleDB has it.
 
-use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
 use datafusion::common::{ScalarValue, plan_err};
 use datafusion::error::Result;
 use datafusion::functions::datetime::date_bin;
@@ -25,6 +27,16 @@ impl TimeBucket {
     pub(super) fn new() -> Self {
         Self { signature: Signature::user_defined(Volatility::Immutable) }
     }
+}
+
+/// Where spans of this width begin.
+fn origin_for(width: &ScalarValue) -> ScalarValue {
+    let months = match width {
+        ScalarValue::IntervalMonthDayNano(Some(width)) => width.months,
+        _ => 0,
+    };
+    let origin = if months == 0 { MONDAY_NS } else { NEW_YEAR_NS };
+    ScalarValue::TimestampNanosecond(Some(origin), Some("UTC".into()))
 }
 
 fn utc(unit: TimeUnit) -> DataType {
@@ -63,19 +75,22 @@ impl ScalarUDFImpl for TimeBucket {
     fn simplify(&self, mut args: Vec<Expr>, _: &SimplifyContext) -> Result<ExprSimplifyResult> {
         if args.len() == 2 {
             // A width that isn't constant is refused by date_bin.
-            let months = match &args[0] {
-                Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(width)), _) => width.months,
-                _ => 0,
+            let width = match &args[0] {
+                Expr::Literal(width, _) => width,
+                _ => &ScalarValue::Null,
             };
-            let origin = if months == 0 { MONDAY_NS } else { NEW_YEAR_NS };
-            let origin = ScalarValue::TimestampNanosecond(Some(origin), Some("UTC".into()));
-            args.push(Expr::Literal(origin, None));
+            args.push(Expr::Literal(origin_for(width), None));
         }
         Ok(ExprSimplifyResult::Simplified(date_bin().call(args)))
     }
 
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        // Only without the optimizer, whose rewrite puts the origin in.
+    fn invoke_with_args(&self, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        // Only for constants, which are computed before anything is rewritten.
+        if let [ColumnarValue::Scalar(width), _] = args.args.as_slice() {
+            let origin = origin_for(width);
+            args.arg_fields.push(Arc::new(Field::new("origin", origin.data_type(), true)));
+            args.args.push(ColumnarValue::Scalar(origin));
+        }
         date_bin().inner().invoke_with_args(args)
     }
 }

@@ -150,7 +150,6 @@ async fn questions_are_answered() {
         "SELECT 1",
         "select 1;",
         "VALUES (1), (2)",
-        "TABLE events",
         "WITH x AS (SELECT 1 AS a) SELECT * FROM x",
         "SELECT 1 UNION ALL SELECT 2",
         "EXPLAIN SELECT * FROM events",

@@ -3,10 +3,6 @@
 //! A child process appends records while the lake follows; the parent kills it,
 //! again and again, and at last compares the table with the log.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
-
-mod support;
-
 use std::collections::HashSet;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -17,7 +13,8 @@ use std::time::{Duration, Instant};
 use lake::{Fault, Faults, Lake, LakeConfig, Step, Table};
 use log::{Embedded, Log, Topic};
 use records::StreamId;
-use support::*;
+
+use crate::support::*;
 
 const PLACE: &str = "MILLSTREAM_TEST_LAKE_PLACE";
 const FAULT: &str = "MILLSTREAM_TEST_LAKE_FAULT";
@@ -77,7 +74,7 @@ fn start(place: &Path, end: End) -> Child {
         End::After(_) => "none".into(),
     };
     Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "child", "--ignored", "--nocapture"])
+        .args(["--exact", "kill::child", "--ignored", "--nocapture"])
         .env(PLACE, place)
         .env(FAULT, fault)
         .stdout(Stdio::null())

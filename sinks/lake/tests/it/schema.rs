@@ -1,9 +1,5 @@
 //! Tables that are there already, of this version, an older or a newer one.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
-
-mod support;
-
 use std::sync::Arc;
 
 use arrow::array::{Array as _, RecordBatch};
@@ -14,7 +10,8 @@ use deltalake_core::protocol::{DeltaOperation, SaveMode};
 use deltalake_core::writer::{DeltaWriter, RecordBatchWriter};
 use lake::{Committer, Error, LakeConfig, Step, Table, pull};
 use log::{Embedded, Log, Topic};
-use support::*;
+
+use crate::support::*;
 
 /// The table, made by other means, with these columns.
 async fn table(config: &LakeConfig, columns: Vec<StructField>) -> DeltaTable {

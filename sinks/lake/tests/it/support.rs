@@ -1,7 +1,5 @@
 //! Records with known origins, and what a reader of the table finds of them.
 
-#![allow(dead_code, reason = "each test binary uses its part")]
-
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::ops::Range;

@@ -1,15 +1,12 @@
 //! Records that leave the log before the lake has them: never silently.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
-
-mod support;
-
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use lake::{Committer, Error, LakeMetrics, Step, Table, tail};
 use log::{Embedded, Log, Topic};
-use support::*;
+
+use crate::support::*;
 
 /// Trims all but the last `keep` records of each partition; how many went.
 async fn trim(log: &dyn Log, keep: u64) -> u64 {
