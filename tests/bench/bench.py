@@ -320,8 +320,77 @@ def video():
         yield ("end of the broadcast → video can be played, slowest", max(delays), None, "≤ 2", "s")
 
 
+def lake(*arguments, timeout=600):
+    """One of the lake's own figures: what it prints, a line of JSON each."""
+    done = subprocess.run(
+        ["cargo", "bench", "-q", "--bench", "lake", "--", *map(str, arguments)],
+        cwd=ROOT, capture_output=True, text=True, timeout=timeout,
+    )
+    if done.returncode:
+        raise RuntimeError(f"lake {arguments[0]}: {done.stderr.strip()[-2000:]}")
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+def deltalake(*arguments, timeout=1200):
+    """The same by programs from PyPI."""
+    done = subprocess.run(
+        [sys.executable, ROOT / "tests/bench/lake_peer.py", *map(str, arguments)],
+        capture_output=True, text=True, timeout=timeout,
+        env={**os.environ, "PYTHONPATH": str(ROOT / ".cache/lake-peers")},
+    )
+    if done.returncode:
+        raise RuntimeError(f"lake_peer.py {arguments[0]}: {done.stderr.strip()[-2000:]}")
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def lake_commits():
+    """Rows per CPU-second from the log to committed Delta, beside deltalake from PyPI."""
+    for size in (5_000, 50_000):
+        ours, peer = [], []
+        for _ in range(RUNS):
+            for rates, [run] in ((ours, lake("commit", size)), (peer, deltalake("commit", size))):
+                rates.append(run["rows"] / run["cpu_s"])
+        yield (f"lake: rows per CPU-second, {size:,} a commit", median(ours), median(peer), "≥ 0.5 ×", "rows")
+
+
+def lake_freshness():
+    """5,000 events a second: from an event to SQL, and to Delta."""
+    runs = [lake("fresh", 5000, 20)[0] for _ in range(RUNS)]
+    yield ("event → visible in SQL, p99, at 5,000 rows/s", median(r["visible_ms_p99"] for r in runs),
+           None, "≤ 1000", "ms")
+    yield ("event → committed in Delta, p99, at 5,000 rows/s", median(r["committed_ms_p99"] for r in runs),
+           None, "≤ 3000", "ms")
+
+
+def lake_recovery():
+    """A lake that is a million rows behind."""
+    runs = [lake("behind", 1_000_000)[0] for _ in range(RUNS)]
+    yield ("1 M rows behind: the log is open after", median(r["open_s"] for r in runs), None, "≤ 5", "s")
+    yield ("1 M rows behind: caught up after", median(r["caught_up_s"] for r in runs), None, "≤ 30", "s")
+
+
+def lake_queries():
+    """Named queries on 20 M rows of health and 1 M segments, beside DuckDB on the same files."""
+    with Lab() as lab:
+        folder, queries = lab.folder / "lake", lab.folder / "queries"
+        stream = deltalake("generate", folder, 20_000_000, 1_000_000)[0]["stream"]
+        queries.mkdir()
+        names = ["encoder_health", "encoder_trouble", "segments_by_rendition", "storage_by_day", "segment_gaps"]
+        for name in names:
+            (queries / name).write_text((ROOT / f"queries/sql/{name}.sql").read_text())
+        (queries / "one stream").write_text(
+            f"SELECT at, fps, bitrate_bps FROM stream_health WHERE stream_id = '{stream}' ORDER BY at")
+        files = [queries / name for name in [*names, "one stream"]]
+        peers = deltalake("ask", folder, *files)
+        for file, ours, peer in zip(files, lake("ask", folder, *files), peers):
+            if ours["rows"] != peer["rows"]:
+                raise RuntimeError(f"{file.name}: {ours['rows']} rows, DuckDB has {peer['rows']}")
+            required = "≤ 50" if file.name == "one stream" else "≤ 1.2 ×"
+            yield (f"SQL: {file.name}, {ours['rows']:,} rows", median(ours["ms"]), median(peer["ms"]), required, "ms")
+
+
 FIGURES = [latency, part_delay, passthrough_cost, ladder_cost, delivery, thousand_viewers, rescale, panic,
-           video]
+           video, lake_commits, lake_freshness, lake_recovery, lake_queries]
 
 
 def main():
