@@ -7,6 +7,7 @@ use crate::support::eventually;
 use crate::support::feed::Feed;
 use crate::support::player::{Player, assert_clean};
 use crate::support::rtmp::Rtmp;
+use crate::support::scene::reset;
 use crate::support::server::Server;
 use crate::support::tansu::Tansu;
 
@@ -49,7 +50,8 @@ async fn live_goes_on_while_the_broker_is_away() {
     })
     .await;
     feed(next, 2).run(&mut publisher).await;
-    publisher.finish().await;
+    // Without a goodbye, or the broadcast would be over at once.
+    reset(publisher);
     server.state(&stream, "RECONNECTING").await;
     let report = player.finish().await;
     assert_clean(&report);

@@ -15,9 +15,11 @@ pub const VERSION: &str = "0.6.0";
 
 /// A running broker; killed and cleaned up when dropped.
 pub struct Tansu {
+    /// Where it listens.
+    pub port: u16,
+    /// Flags of its next start.
+    pub flags: Vec<String>,
     dir: TempDir,
-    port: u16,
-    flags: Vec<String>,
     child: Option<Child>,
 }
 
@@ -27,44 +29,27 @@ impl Tansu {
     /// # Panics
     /// If it isn't installed or doesn't come up.
     pub fn start() -> Self {
-        Self::with(&[], None)
+        Self::behind(None)
     }
 
-    /// Starts with further flags. Clients are told to come to `advertised`, a
-    /// port on this machine, if something stands between them and the broker.
-    pub fn with(flags: &[&str], advertised: Option<u16>) -> Self {
+    /// Starts. Clients are told to come to `front`, a port on this machine, if
+    /// something stands between them and the broker.
+    pub fn behind(front: Option<u16>) -> Self {
         let port = free_port();
-        let mut all: Vec<String> = vec![
+        let flags = vec![
             format!("--listener-url=tcp://127.0.0.1:{port}"),
-            format!("--advertised-listener-url=tcp://127.0.0.1:{}", advertised.unwrap_or(port)),
+            format!("--advertised-listener-url=tcp://127.0.0.1:{}", front.unwrap_or(port)),
             "--storage-engine=sqlite://tansu.db".into(),
         ];
-        all.extend(flags.iter().map(|flag| (*flag).to_owned()));
         let dir = TempDir::new().expect("a temporary directory");
-        let mut broker = Self { dir, port, flags: all, child: None };
+        let mut broker = Self { port, flags, dir, child: None };
         broker.restart();
         broker
-    }
-
-    /// Where it listens.
-    pub fn port(&self) -> u16 {
-        self.port
     }
 
     /// The log's URL here.
     pub fn url(&self, prefix: &str) -> String {
         format!("kafka://127.0.0.1:{}/{prefix}", self.port)
-    }
-
-    /// Adds a flag for the next start.
-    pub fn flag(&mut self, flag: &str) {
-        self.flags.push(flag.to_owned());
-    }
-
-    /// Runs one of its commands, such as `user create`.
-    pub fn command(&self, arguments: &[&str]) {
-        let done = Command::new(binary()).args(arguments).output().expect("tansu runs");
-        assert!(done.status.success(), "tansu {arguments:?}: {done:?}");
     }
 
     /// Ends it with SIGKILL. What it acknowledged is in its database.
@@ -120,7 +105,7 @@ pub fn free_port() -> u16 {
 }
 
 /// The program: where cargo installs, or else in the PATH.
-fn binary() -> PathBuf {
+pub fn binary() -> PathBuf {
     let home = std::env::var_os("CARGO_HOME")
         .map(PathBuf::from)
         .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo")));

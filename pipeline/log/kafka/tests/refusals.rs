@@ -1,12 +1,13 @@
 //! Logs that can't be opened say why and what to do.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 
 use super::prefix;
-use super::tansu::{Tansu, free_port};
+use super::tansu::{self, Tansu, free_port};
 use crate::{Kafka, KafkaOptions, Log, NewRecord, Topic, wait};
 
 fn options(properties: &[(&str, &str)]) -> KafkaOptions {
@@ -39,10 +40,13 @@ fn unknown_hosts_are_named() {
 #[test]
 fn credentials_count() {
     let mut broker = Tansu::start();
-    let address = format!("tcp://127.0.0.1:{}", broker.port());
-    let created = ["user", "create", "--broker", &address, "bob", "right"];
-    broker.command(&created);
-    broker.flag("--authentication");
+    let address = format!("tcp://127.0.0.1:{}", broker.port);
+    let created = Command::new(tansu::binary())
+        .args(["user", "create", "--broker", &address, "bob", "right"])
+        .output()
+        .unwrap();
+    assert!(created.status.success(), "{created:?}");
+    broker.flags.push("--authentication".into());
     broker.restart();
     let with = |password| {
         options(&[
@@ -69,8 +73,8 @@ fn certificates_count() {
     let cert = cert.to_str().unwrap();
     // Tansu 0.6 takes a certificate or a key, but not both: something else speaks TLS for it.
     let port = free_port();
-    let broker = Tansu::with(&[], Some(port));
-    let _proxy = tls_proxy(port, broker.port(), &made);
+    let broker = Tansu::behind(Some(port));
+    let _proxy = tls_proxy(port, broker.port, &made);
     let url = format!("kafka://127.0.0.1:{port}/{}", prefix());
     let said = refusal(&url, &options(&[("security.protocol", "ssl")]));
     assert!(said.contains("certificate verify failed") && said.contains("ssl.*"), "{said}");
@@ -114,7 +118,7 @@ fn topics_of_another_shape_are_refused() {
     let broker = Tansu::start();
     let prefix = prefix();
     let mut config = rdkafka::ClientConfig::new();
-    config.set("bootstrap.servers", format!("127.0.0.1:{}", broker.port()));
+    config.set("bootstrap.servers", format!("127.0.0.1:{}", broker.port));
     let admin: AdminClient<DefaultClientContext> = config.create().unwrap();
     let name = format!("{prefix}.chat");
     let topic = NewTopic::new(&name, 3, TopicReplication::Fixed(1));

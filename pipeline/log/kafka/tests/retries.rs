@@ -86,8 +86,8 @@ fn a_killed_broker_loses_and_repeats_nothing() {
 fn a_lost_answer_repeats_nothing() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let front = listener.local_addr().unwrap().port();
-    let broker = Tansu::with(&[], Some(front));
-    let faults = proxy::start(listener, broker.port());
+    let broker = Tansu::behind(Some(front));
+    let faults = proxy::start(listener, broker.port);
     let log = open(&format!("kafka://127.0.0.1:{front}/{}", prefix()));
     let shared = Arc::clone(&faults);
     nothing_is_lost_or_repeated(&log, move || {
