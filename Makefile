@@ -82,6 +82,12 @@ tests/browser/node_modules/.package-lock.json: tests/browser/package-lock.json |
 	python3 -m pip install -q --target .cache/notebooks -r notebooks/requirements.txt
 	touch $@
 
+# What the lake is measured beside.
+.cache/lake-peers/.installed: tests/bench/requirements.txt | packages-bench
+	rm -rf .cache/lake-peers
+	python3 -m pip install -q --target .cache/lake-peers -r tests/bench/requirements.txt
+	touch $@
+
 run: packages web
 	cargo build --release --bin millstream
 	target/release/millstream serve --data data --demo $(CLIP)
@@ -104,7 +110,7 @@ notebooks: packages-test web .cache/notebooks/.installed
 	cargo build --bin millstream
 	PYTHONPATH=$(CURDIR)/.cache/notebooks MPLCONFIGDIR=$(CURDIR)/.cache/matplotlib python3 notebooks/run.py
 
-bench: packages-bench web tests/browser/node_modules/.package-lock.json
+bench: packages-bench web tests/browser/node_modules/.package-lock.json .cache/lake-peers/.installed
 	cargo build --release --bin millstream
 	python3 tests/bench/bench.py
 
