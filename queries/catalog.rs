@@ -28,14 +28,18 @@ pub(crate) const SCHEMA: &str = "public";
 /// The descriptions' schema.
 const META: &str = "meta";
 
+/// The lake's tables for one query.
+pub(crate) fn tables(lake: &Arc<Lake>) -> Arc<dyn SchemaProvider> {
+    Arc::new(Moment { lake: Arc::clone(lake), opened: Mutex::default() })
+}
+
 /// The catalog for one query.
 pub(crate) fn catalogs(
-    lake: &Arc<Lake>,
+    tables: Arc<dyn SchemaProvider>,
     meta: &Arc<dyn SchemaProvider>,
 ) -> Result<Arc<dyn CatalogProviderList>> {
     let catalog = MemoryCatalogProvider::new();
-    let moment = Moment { lake: Arc::clone(lake), opened: Mutex::default() };
-    catalog.register_schema(SCHEMA, Arc::new(moment))?;
+    catalog.register_schema(SCHEMA, tables)?;
     catalog.register_schema(META, Arc::clone(meta))?;
     let list = MemoryCatalogProviderList::new();
     list.register_catalog(CATALOG.into(), Arc::new(catalog));

@@ -16,7 +16,9 @@ pub struct Limits {
     pub rows: u64,
     /// Queries at once; more wait. So all of them use at most `at_once * memory_bytes`.
     pub at_once: usize,
-    /// Threads that all queries share, at a lower priority than everything live.
+    /// Threads that each query's work is divided among, at a lower priority than
+    /// everything live. There is one more than queries at once, so that none that
+    /// computes without a pause is in another's way.
     pub threads: usize,
 }
 

@@ -11,22 +11,25 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion::catalog::SchemaProvider;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::DataFusionError;
 use datafusion::execution::FunctionRegistry;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::object_store::{DefaultObjectStoreRegistry, ObjectStoreRegistry};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{SendableRecordBatchStream, SessionState, SessionStateBuilder};
-use datafusion::physical_plan::execute_stream;
+use datafusion::physical_plan::coop::CooperativeExec;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionConfig;
 use futures_util::StreamExt;
+use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
-use crate::catalog::{CATALOG, SCHEMA, catalogs};
+use crate::catalog::{CATALOG, SCHEMA, catalogs, tables};
 use crate::lake::Lake;
 use crate::memory::QueryPool;
-use crate::pool::Pool;
+use crate::pool::{Pool, Task};
 use crate::views::{plain_batch, plain_schema};
 use crate::{Error, Limits, Rows, Tail, comments, functions, guard};
 
@@ -89,7 +92,7 @@ impl Session {
             spill: options.spill,
             limits,
             places: Arc::new(Semaphore::new(limits.at_once)),
-            pool: Pool::start(limits.threads)?,
+            pool: Pool::start(limits.threads.max(limits.at_once + 1))?,
         })))
     }
 
@@ -127,33 +130,45 @@ impl Query {
     async fn run(self, head: oneshot::Sender<Result<SchemaRef, Error>>) {
         let limits = self.session.limits;
         let deadline = Instant::now() + limits.time;
-        let mut head = Some(head);
-        let error = match timeout_at(deadline, self.session.places.acquire()).await {
-            Ok(Ok(_place)) => match timeout_at(deadline, self.answer(&mut head)).await {
-                Ok(Ok(())) => return,
-                Ok(Err(error)) => self.bounded(error),
-                Err(_) => Error::TimedOut(limits.time),
-            },
-            Ok(Err(_)) => Error::Closed,
-            Err(_) => Error::Busy,
-        };
+        let query = Arc::new(self);
+        let head = Arc::new(Mutex::new(Some(head)));
+        let error =
+            match timeout_at(deadline, Arc::clone(&query.session.places).acquire_owned()).await {
+                Ok(Ok(place)) => {
+                    let (worker, first) = (Arc::clone(&query), Arc::clone(&head));
+                    // A task of its own: one that computes for long can't be timed from within.
+                    let work = Task::spawn(async move {
+                        let _place = place;
+                        worker.answer(&first).await
+                    });
+                    match timeout_at(deadline, work).await {
+                        Ok(Ok(Ok(()))) => return,
+                        Ok(Ok(Err(error))) => query.bounded(error),
+                        Ok(Err(panic)) => Error::Internal(panic.to_string()),
+                        Err(_) => Error::TimedOut(limits.time),
+                    }
+                }
+                Ok(Err(_)) => Error::Closed,
+                Err(_) => Error::Busy,
+            };
         tracing::debug!(%error, "a query ended early");
+        let head = head.lock().take();
         // Whoever asked may be gone.
         match head {
             Some(head) => drop(head.send(Err(error))),
-            None => drop(self.batches.send(Err(error)).await),
+            None => drop(query.batches.send(Err(error)).await),
         }
     }
 
     async fn answer(
         &self,
-        head: &mut Option<oneshot::Sender<Result<SchemaRef, Error>>>,
+        head: &Mutex<Option<oneshot::Sender<Result<SchemaRef, Error>>>>,
     ) -> Result<(), Error> {
         let mut stream = self.start().await?;
         let schema = plain_schema(&stream.schema());
-        if let Some(head) = head.take()
-            && head.send(Ok(Arc::clone(&schema))).is_err()
-        {
+        // None: the time is over.
+        let Some(head) = head.lock().take() else { return Ok(()) };
+        if head.send(Ok(Arc::clone(&schema))).is_err() {
             return Ok(());
         }
         let rows_max = self.session.limits.rows;
@@ -175,7 +190,7 @@ impl Query {
     async fn start(&self) -> Result<SendableRecordBatchStream, Error> {
         let state = self.state()?;
         let plan = comments::with_comments(guard::plan(&state, &self.text).await?)?;
-        let plan = state.create_physical_plan(&plan).await?;
+        let plan = with_pauses(state.create_physical_plan(&plan).await?)?;
         Ok(execute_stream(plan, state.task_ctx())?)
     }
 
@@ -190,10 +205,12 @@ impl Query {
             .with_disk_manager_builder(disk)
             .with_object_store_registry(Arc::clone(&session.stores))
             .build_arc()?;
+        let tables = tables(&session.lake);
         let mut state = SessionStateBuilder::new_from_existing(session.base.clone())
             .with_runtime_env(runtime)
-            .with_catalog_list(catalogs(&session.lake, &session.meta)?)
+            .with_catalog_list(catalogs(Arc::clone(&tables), &session.meta)?)
             .build();
+        state.register_udtf("clip", functions::clip(tables));
         state.register_udf(functions::play_url(&self.base_url))?;
         // now() is one moment for the whole query.
         state.mark_start_execution();
@@ -211,6 +228,18 @@ impl Query {
             other => other,
         }
     }
+}
+
+/// Lets joins pause, so that their query can be ended: DataFusion has pauses only
+/// where rows are read, and a join makes billions of few.
+fn with_pauses(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
+    let paused = plan.transform_up(|node| {
+        if !node.name().ends_with("JoinExec") {
+            return Ok(Transformed::no(node));
+        }
+        Ok(Transformed::yes(Arc::new(CooperativeExec::new(node)) as Arc<dyn ExecutionPlan>))
+    })?;
+    Ok(paused.data)
 }
 
 /// Removes what queries of a killed process left.

@@ -1,11 +1,18 @@
 //! SQL functions of ours, beside DataFusion's.
 
+mod clip;
 mod play_url;
 mod time_bucket;
 
 use std::sync::Arc;
 
+use datafusion::catalog::{SchemaProvider, TableFunctionImpl};
 use datafusion::logical_expr::ScalarUDF;
+
+/// `clip(stream_id, from, to)`: the segments that a clip of that time would hold.
+pub(crate) fn clip(tables: Arc<dyn SchemaProvider>) -> Arc<dyn TableFunctionImpl> {
+    Arc::new(clip::Clip::new(tables))
+}
 
 /// `play_url(stream_id, at)`: the address of a page that plays that moment.
 pub(crate) fn play_url(base_url: &str) -> Arc<ScalarUDF> {

@@ -56,6 +56,32 @@ async fn buckets_begin_where_people_expect() {
 }
 
 #[tokio::test]
+async fn clip_holds_what_reaches_into_it() {
+    let fixture = Fixture::with_rows().await;
+    // Segments of four seconds each: the second to the fourth.
+    let clip =
+        format!("clip('{CALM}', '2026-11-20T12:00:05Z', TIMESTAMPTZ '2026-11-20T12:00:12.001Z')");
+    let answer = fixture
+        .ask(&format!("SELECT rendition, min(msn) AS a, max(msn) AS b, count(*) AS n FROM {clip} GROUP BY rendition ORDER BY 1"))
+        .await;
+    assert!(answer.contains("| 360p      | 1 | 3 | 3 |"), "{answer}");
+    assert!(answer.contains("| source    | 1 | 3 | 3 |"), "{answer}");
+    let up_to_its_end =
+        format!("SELECT * FROM clip('{CALM}', '2026-11-20T12:00:05Z', '2026-11-20T12:00:12Z')");
+    assert_eq!(
+        fixture.rows(&up_to_its_end).await.unwrap().iter().map(|b| b.num_rows()).sum::<usize>(),
+        4
+    );
+    let recent =
+        format!("SELECT count(*) AS n FROM clip('{CALM}', now() - INTERVAL '1 minute', now())");
+    assert!(fixture.ask(&recent).await.contains("| 0 |"));
+    for wrong in ["clip('s')", "clip('s', '2026-11-20', '2026-11-19')", "clip('s', 'x', 'y')"] {
+        let error = fixture.error(&format!("SELECT * FROM {wrong}")).await;
+        assert!(matches!(error, Error::Sql(_)), "{wrong}: {error:?}");
+    }
+}
+
+#[tokio::test]
 async fn buckets_group_rows() {
     let fixture = Fixture::with_rows().await;
     let answer = fixture

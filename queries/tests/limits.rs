@@ -41,6 +41,30 @@ async fn a_query_that_takes_too_long_ends() {
 }
 
 #[tokio::test]
+async fn joins_can_be_ended_on_one_thread() {
+    let joins = |filter: &str| {
+        format!(
+            "SELECT count(*) FROM generate_series(1, 1000000) AS a(x) \
+             CROSS JOIN generate_series(1, 1000000) AS b(y) WHERE {filter}"
+        )
+    };
+    let one = Limits { threads: 1, at_once: 1, time: Duration::from_secs(20), ..limits() };
+    for filter in ["x + y > 3", "(x * y) % 7 = 3"] {
+        let fixture = Fixture::new(one, None);
+        let asked = fixture.rows(&joins(filter));
+        let given_up = tokio::time::timeout(Duration::from_millis(300), asked).await;
+        assert!(given_up.is_err(), "it can't be done");
+        fixture.rows("SELECT 1").await.unwrap_or_else(|error| panic!("{filter}: {error}"));
+    }
+    // One that finds nothing has no pauses: it is answered, and others have their turn.
+    let two = Limits { at_once: 2, time: Duration::from_millis(500), ..one };
+    let fixture = Fixture::new(two, None);
+    let error = fixture.error(&joins("sin(x) + cos(y) > 3")).await;
+    assert!(matches!(error, Error::TimedOut(_)), "{error:?}");
+    fixture.rows("SELECT 1").await.unwrap();
+}
+
+#[tokio::test]
 async fn too_many_rows_are_an_error_and_not_a_short_answer() {
     let fixture = Fixture::new(Limits { rows: 10_000, ..limits() }, None);
     let error = fixture.error("SELECT * FROM generate_series(1, 10001)").await;
