@@ -51,7 +51,8 @@ async fn joins_can_be_ended_on_one_thread() {
     let one = Limits { threads: 1, at_once: 1, time: Duration::from_secs(20), ..limits() };
     for filter in ["x + y > 3", "(x * y) % 7 = 3"] {
         let fixture = Fixture::new(one, None);
-        let asked = fixture.rows(&joins(filter));
+        let sql = joins(filter);
+        let asked = fixture.rows(&sql);
         let given_up = tokio::time::timeout(Duration::from_millis(300), asked).await;
         assert!(given_up.is_err(), "it can't be done");
         fixture.rows("SELECT 1").await.unwrap_or_else(|error| panic!("{filter}: {error}"));
