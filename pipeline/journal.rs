@@ -1,31 +1,14 @@
 //! What happens to streams and how well they do, into the log's topics
 //! `events` and `health`, for the lake and for whoever else subscribes.
 //!
-//! Enters: changes of the catalog, seconds of health. Leaves: records. Held: at
-//! most [`WAITING_MAX`] batches of health. Never here: waiting by the caller;
-//! health that finds no room is lost, and counted.
+//! Enters: changes of the catalog, seconds of health. Leaves: records. Held: nothing.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use log::{Log, NewRecord, Topic};
-use parking_lot::Mutex;
+use log::{NewRecord, Topic};
 use records::{Health, StreamEvent};
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 
 use crate::catalog::StreamEntry;
-
-/// Batches of health that may wait for the log.
-const WAITING_MAX: usize = 256;
-
-/// How long the log may take for what waits at the end.
-const PATIENCE: Duration = Duration::from_secs(2);
-
-/// Records of one append.
-const APPEND_MAX: usize = 4096;
 
 /// The event of a stream's change, if its state changed.
 #[must_use]
@@ -51,54 +34,10 @@ pub fn event(before: Option<&StreamEntry>, after: &StreamEntry, at_us: u64) -> O
     Some(NewRecord::new(partition, after.stream_id.0.as_bytes().to_vec(), value))
 }
 
-/// Appends seconds of health, many at a time.
-pub struct HealthJournal {
-    // None once it is closed, as the task.
-    batches: Mutex<Option<mpsc::Sender<Vec<NewRecord>>>>,
-    task: Mutex<Option<JoinHandle<()>>>,
-    lost: Arc<AtomicU64>,
-}
-
-impl HealthJournal {
-    /// Starts the task that appends; it ends with the journal, which begins
-    /// and is closed on a tokio runtime.
-    #[must_use]
-    pub fn start(log: Arc<dyn Log>) -> Self {
-        let (batches, waiting) = mpsc::channel(WAITING_MAX);
-        let lost = Arc::new(AtomicU64::new(0));
-        let task = tokio::spawn(append(log, waiting, Arc::clone(&lost)));
-        Self { batches: Mutex::new(Some(batches)), task: Mutex::new(Some(task)), lost }
-    }
-
-    /// Takes what is to be appended. Never waits.
-    pub fn push(&self, seconds: &[Health]) {
-        let records: Vec<_> = seconds.iter().filter_map(record).collect();
-        let many = records.len() as u64;
-        if many == 0 {
-            return;
-        }
-        let taken = self.batches.lock().as_ref().map(|batches| batches.try_send(records));
-        if !matches!(taken, Some(Ok(()))) {
-            self.lost.fetch_add(many, Ordering::Relaxed);
-        }
-    }
-
-    /// Takes no more, and waits a little until the log has what waits.
-    pub async fn close(&self) {
-        drop(self.batches.lock().take());
-        let task = self.task.lock().take();
-        if let Some(task) = task
-            && tokio::time::timeout(PATIENCE, task).await.is_err()
-        {
-            tracing::warn!("publishers' last seconds of health did not reach the log");
-        }
-    }
-
-    /// Seconds that never reached the log.
-    #[must_use]
-    pub fn lost_total(&self) -> u64 {
-        self.lost.load(Ordering::Relaxed)
-    }
+/// Seconds of health as records.
+#[must_use]
+pub fn health(seconds: &[Health]) -> Vec<NewRecord> {
+    seconds.iter().filter_map(record).collect()
 }
 
 fn record(health: &Health) -> Option<NewRecord> {
@@ -107,30 +46,8 @@ fn record(health: &Health) -> Option<NewRecord> {
     Some(NewRecord::new(partition, health.stream.0.as_bytes().to_vec(), value))
 }
 
-async fn append(
-    log: Arc<dyn Log>,
-    mut waiting: mpsc::Receiver<Vec<NewRecord>>,
-    lost: Arc<AtomicU64>,
-) {
-    while let Some(mut records) = waiting.recv().await {
-        while records.len() < APPEND_MAX
-            && let Ok(more) = waiting.try_recv()
-        {
-            records.extend(more);
-        }
-        let many = records.len() as u64;
-        if let Err(error) = log.append_many(Topic::Health, records).await {
-            // Once: a log that fails says so in /readyz as well.
-            if lost.fetch_add(many, Ordering::Relaxed) == 0 {
-                tracing::warn!(%error, "publishers' health could not be appended to the log");
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use log::Embedded;
     use records::{StreamId, StreamState};
 
     use super::*;
@@ -166,11 +83,8 @@ mod tests {
         assert!(event(None, &created, 5).is_some());
     }
 
-    #[tokio::test]
-    async fn health_reaches_the_log_without_anybody_waiting() {
-        let place = tempfile::tempdir().unwrap();
-        let log: Arc<dyn Log> = Arc::new(Embedded::open(place.path()).unwrap());
-        let journal = HealthJournal::start(Arc::clone(&log));
+    #[test]
+    fn a_second_of_health_is_found_by_its_stream() {
         let health = Health {
             stream: StreamId::generate(),
             at_us: 7,
@@ -183,14 +97,9 @@ mod tests {
             dropped: 0,
             discontinuities: 0,
         };
-        journal.push(std::slice::from_ref(&health));
-        journal.close().await;
-        let partition = Topic::Health.partition(health.stream.shard());
-        let read = log.read(Topic::Health, partition, 0, 10).await.unwrap();
-        let said: Health = serde_json::from_slice(read[0].value.as_ref().unwrap()).unwrap();
-        assert_eq!((read.len(), said), (1, health.clone()));
-        assert_eq!(journal.lost_total(), 0);
-        journal.push(&[health]);
-        assert_eq!(journal.lost_total(), 1, "too late");
+        let [record] = &super::health(std::slice::from_ref(&health))[..] else { panic!("one") };
+        assert_eq!(record.key, health.stream.0.as_bytes().as_slice());
+        let said: Health = serde_json::from_slice(record.value.as_ref().unwrap()).unwrap();
+        assert_eq!(said, health);
     }
 }

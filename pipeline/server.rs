@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lake::Lake;
-use log::{DataLock, Embedded, Kafka, Log};
+use log::{DataLock, Embedded, Kafka, Log, Topic};
 use operators::transcode::Pool;
 use records::{Health, Media, MediaBody, StreamId, StreamState};
 use runtime::{Clock, EdgeReceiver, Engine, Intake, edge, wall_us};
@@ -35,9 +35,10 @@ use crate::catalog::Catalog;
 use crate::config::{Config, Secret};
 use crate::dataflow::{Edges, MediaPlane, Quarantine, Quarantined};
 use crate::events::EventCounts;
+use crate::feed::Feed;
 use crate::health::HealthBoard;
-use crate::http::{self, App, Shared};
-use crate::journal::HealthJournal;
+use crate::http::{self, App, Rate, Shared};
+use crate::journal;
 use crate::keys::{self, KeyError};
 use crate::registry::{Registry, TICK};
 use crate::settings;
@@ -207,7 +208,8 @@ impl Server {
         let engine = Arc::new(engine);
         let board = Arc::new(HealthBoard::default());
         let meters = Arc::new(RtmpMeters::default());
-        let health_journal = Arc::new(HealthJournal::start(Arc::clone(&log)));
+        let health_feed = Arc::new(Feed::start(Arc::clone(&log), Topic::Health));
+        let views = Arc::new(Feed::start(Arc::clone(&log), Topic::Views));
         let lake = match settings::lake(config)? {
             Some(config) => Some(Arc::new(Lake::start(&config, &log)?)),
             None => None,
@@ -226,7 +228,9 @@ impl Server {
             library,
             recorder: Arc::clone(&recorder),
             lake,
-            health_journal: Arc::clone(&health_journal),
+            health_feed: Arc::clone(&health_feed),
+            views,
+            view_rate: Rate::default(),
             sql: queries::Session::open(queries::Options {
                 tail: Some(Arc::new(LogTail::new(Arc::clone(&log)))),
                 ..settings::queries(config)
@@ -241,7 +245,7 @@ impl Server {
         let mut plane_tasks = JoinSet::new();
         plane_tasks.spawn(show(hls_out, app.clone()));
         plane_tasks.spawn(store(archive_out, Arc::clone(&archive)));
-        plane_tasks.spawn(watch_health(health_out, board, health_journal));
+        plane_tasks.spawn(watch_health(health_out, board, health_feed));
         plane_tasks.spawn(watch_quarantine(quarantine_out, Arc::clone(&registry)));
         plane_tasks.spawn(tick(Arc::clone(&registry)));
         plane_tasks.spawn(Arc::clone(&recorder).run(to_record));
@@ -313,7 +317,8 @@ impl Server {
         let _ = tokio::task::spawn_blocking(move || archive.close()).await;
         // What just ended is a video before we go.
         self.app.recorder.sweep(true).await;
-        self.app.health_journal.close().await;
+        self.app.health_feed.close().await;
+        self.app.views.close().await;
         if let Some(lake) = &self.app.lake {
             lake.stop().await;
         }
@@ -498,15 +503,11 @@ async fn store(from: EdgeReceiver<Media>, archive: Arc<Archive>) {
     }
 }
 
-async fn watch_health(
-    from: EdgeReceiver<Health>,
-    board: Arc<HealthBoard>,
-    journal: Arc<HealthJournal>,
-) {
+async fn watch_health(from: EdgeReceiver<Health>, board: Arc<HealthBoard>, feed: Arc<Feed>) {
     let mut batch = Vec::new();
     loop {
         from.recv(&mut batch).await;
-        journal.push(&batch);
+        feed.push(journal::health(&batch));
         batch.drain(..).for_each(|health| board.record(health));
     }
 }

@@ -43,12 +43,15 @@ macro_rules! named {
 
 named![
     "broadcasts",
+    "concurrent_viewers",
     "encoder_health",
     "encoder_trouble",
     "reconnects",
     "segment_gaps",
     "segments_by_rendition",
+    "stalls_by_rendition",
     "storage_by_day",
+    "video_retention",
 ];
 
 /// The query of this name.

@@ -294,7 +294,13 @@ fn lake(app: &App, text: &mut Exposition) {
         "counter",
         "Seconds of publishers' health that found no room on their way to the log.",
     )
-    .sample(&[], app.health_journal.lost_total());
+    .sample(&[], app.health_feed.lost_total());
+    text.family(
+        "millstream_views_lost_total",
+        "counter",
+        "Viewers' reports that found no room on their way to the log.",
+    )
+    .sample(&[], app.views.lost_total());
     let Some(lake) = &app.lake else { return };
     let mut each =
         |name: &str, kind: &str, help: &str, value: &dyn Fn(&lake::TableMetrics) -> f64| {

@@ -16,6 +16,7 @@ mod server;
 mod sql;
 mod streams;
 mod videos;
+mod views;
 mod vod;
 
 use std::ops::Deref;
@@ -37,12 +38,13 @@ use sources::rtmp::RtmpMeters;
 pub use problem::Problem;
 pub use server::serve;
 pub use sql::ARROW;
+pub use views::Rate;
 
 use crate::config::Secret;
 use crate::dataflow::MediaPlane;
 use crate::events::EventCounts;
+use crate::feed::Feed;
 use crate::health::HealthBoard;
-use crate::journal::HealthJournal;
 use crate::registry::Registry;
 use crate::thumbnails::Thumbnails;
 use crate::urls::Urls;
@@ -79,7 +81,11 @@ pub struct Shared {
     /// The lake's tables, unless they are switched off.
     pub lake: Option<Arc<lake::Lake>>,
     /// Publishers' health on its way to the log.
-    pub health_journal: Arc<HealthJournal>,
+    pub health_feed: Arc<Feed>,
+    /// Viewers' reports on their way to the log.
+    pub views: Arc<Feed>,
+    /// How many reports may come.
+    pub view_rate: Rate,
     /// The ladder's encoders.
     pub encoders: Pool,
     /// What happened to ladders.
@@ -132,6 +138,7 @@ pub fn router(app: App) -> Router {
         .route("/api/cluster/workers", put(cluster::scale))
         .route("/api/cluster/faults", post(cluster::inject))
         .route("/api/sql", post(sql::ask))
+        .route("/api/views", post(views::report))
         .route("/metrics", get(metrics::show))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(metrics::ready))

@@ -23,6 +23,7 @@ mod rendition;
 pub mod schema;
 mod time;
 mod track;
+mod view;
 
 pub use event::{StreamEvent, StreamState};
 pub use frame::{Cut, Frame, FrameBody, Run, Sample};
@@ -34,3 +35,4 @@ pub use pieces::Pieces;
 pub use rendition::{ParseRenditionError, Rendition, Rung};
 pub use time::MediaTime;
 pub use track::{Codec, Kind, TrackInit};
+pub use view::View;

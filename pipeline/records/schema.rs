@@ -204,8 +204,47 @@ pub static STREAMS: TableSchema = TableSchema {
     ],
 };
 
+/// What viewers' players saw.
+pub static VIEWS: TableSchema = TableSchema {
+    name: "views",
+    comment: "some seconds of what one viewer's player saw; it names nobody",
+    columns: &[
+        DATE,
+        STREAM,
+        needed("at", ColumnKind::Time, "when the report came, the end of those seconds"),
+        needed("session", ColumnKind::Text, "one opened page, a UUID that it made up"),
+        maybe("video_id", ColumnKind::Text, "the video that was watched; null: the broadcast"),
+        needed(
+            "rendition",
+            ColumnKind::Text,
+            "picture that was played: source, a height such as 720p, or audio; empty if unknown",
+        ),
+        needed("watched_ms", ColumnKind::Long, "time in which it played, in milliseconds"),
+        needed("stalls", ColumnKind::Long, "times that it had to wait for media"),
+        needed("stalled_ms", ColumnKind::Long, "how long it waited, in milliseconds"),
+        needed("dropped_frames", ColumnKind::Long, "pictures that came too late to be shown"),
+        maybe(
+            "latency_ms",
+            ColumnKind::Long,
+            "behind the encoder's clock, in milliseconds; null if not live or not known",
+        ),
+        maybe(
+            "startup_ms",
+            ColumnKind::Long,
+            "from opening to the first picture, in milliseconds; in the report after it only",
+        ),
+        maybe(
+            "position_ms",
+            ColumnKind::Long,
+            "where a video was played, in milliseconds of its playing time; null if live",
+        ),
+        LOG_PARTITION,
+        LOG_OFFSET,
+    ],
+};
+
 /// All tables.
-pub static TABLES: [&TableSchema; 4] = [&SEGMENTS, &EVENTS, &STREAM_HEALTH, &STREAMS];
+pub static TABLES: [&TableSchema; 5] = [&SEGMENTS, &EVENTS, &STREAM_HEALTH, &STREAMS, &VIEWS];
 
 #[cfg(test)]
 mod tests {

@@ -11,7 +11,7 @@ use deltalake_core::kernel::Transaction;
 use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake_core::kernel::transaction::CommitProperties;
 use deltalake_core::{DeltaTable, ensure_table_uri};
-use records::schema::{EVENTS, SEGMENTS, STREAM_HEALTH, STREAMS, TableSchema};
+use records::schema::{EVENTS, SEGMENTS, STREAM_HEALTH, STREAMS, TableSchema, VIEWS};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -36,6 +36,7 @@ impl Fixture {
             (&EVENTS, events()),
             (&STREAM_HEALTH, health()),
             (&STREAMS, streams()),
+            (&VIEWS, views()),
         ] {
             append(&fixture.lake(), table, &rows, 0, rows.len() as i64).await;
         }
@@ -192,6 +193,44 @@ fn health() -> Vec<Value> {
                 "keyframe_interval_s": (second > 3).then_some(2.0), "av_drift_ms": second % 7,
                 "dropped": u32::from(is_bad) * 5, "discontinuities": u32::from(is_bad),
             }));
+        }
+    }
+    numbered(rows)
+}
+
+/// Two who watch the calm broadcast, and two who watch its recording later.
+fn views() -> Vec<Value> {
+    const VIDEO: &str = "019a0000-0000-7000-8000-0000000000ff";
+    let mut rows = Vec::new();
+    let mut tell = |session: u32,
+                    second: u32,
+                    rendition: &str,
+                    stalls: u32,
+                    position: Option<u32>| {
+        rows.push(json!({
+            "date": "2026-11-20", "stream_id": CALM, "at": noon(second),
+            "session": format!("00000000-0000-4000-8000-{session:012}"),
+            "video_id": position.map(|_| VIDEO), "rendition": rendition, "watched_ms": 10_000 - stalls * 1500,
+            "stalls": stalls, "stalled_ms": stalls * 1500, "dropped_frames": 0,
+            "latency_ms": position.is_none().then_some(900 + second), "startup_ms": null,
+            "position_ms": position.map(|second| second * 1000),
+        }));
+    };
+    for second in (10..120).step_by(10) {
+        tell(
+            1,
+            second,
+            if second <= 60 { "source" } else { "360p" },
+            u32::from(second == 60),
+            None,
+        );
+    }
+    for second in [30, 40, 50] {
+        tell(2, second, "source", 0, None);
+    }
+    for (session, end) in [(3, 40), (4, 20)] {
+        for position in (10..=end).step_by(10) {
+            tell(session, 600 + position, "source", 0, Some(position - 1));
         }
     }
     numbered(rows)

@@ -110,7 +110,7 @@ async fn every_table_and_column_tells_its_meaning() {
              JOIN meta.tables AS m ON t.table_name = m.table_name WHERE t.table_schema = 'public'",
         )
         .await;
-    assert!(tables.contains("| 4 |"), "{tables}");
+    assert!(tables.contains("| 5 |"), "{tables}");
     let columns = fixture
         .ask(
             "SELECT count(*) AS n FROM information_schema.columns AS i \

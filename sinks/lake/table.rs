@@ -21,11 +21,14 @@ pub enum Table {
     /// lasted less than the time to the next commit may be missing here; it is
     /// in [`Table::Events`].
     Streams,
+    /// What viewers' players saw.
+    Views,
 }
 
 impl Table {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Segments, Self::Events, Self::StreamHealth, Self::Streams];
+    pub const ALL: [Self; 5] =
+        [Self::Segments, Self::Events, Self::StreamHealth, Self::Streams, Self::Views];
 
     /// The table called `name`.
     #[must_use]
@@ -47,6 +50,7 @@ impl Table {
             Self::Events => &schema::EVENTS,
             Self::StreamHealth => &schema::STREAM_HEALTH,
             Self::Streams => &schema::STREAMS,
+            Self::Views => &schema::VIEWS,
         }
     }
 
@@ -58,6 +62,7 @@ impl Table {
             Self::Events => Topic::Events,
             Self::StreamHealth => Topic::Health,
             Self::Streams => Topic::Catalog,
+            Self::Views => Topic::Views,
         }
     }
 
@@ -82,6 +87,7 @@ impl Table {
             Self::Events => 1,
             Self::StreamHealth => 2,
             Self::Streams => 3,
+            Self::Views => 4,
         }
     }
 }

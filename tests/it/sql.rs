@@ -10,6 +10,7 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
+use crate::support::eventually;
 use crate::support::http::{Answer, request};
 use crate::support::scene::seconds;
 use crate::support::server::{Server, TOKEN, binary};
@@ -154,4 +155,45 @@ async fn the_command_asks_a_server_and_a_directory() {
     }
     let missing = run(&["SELECT 1", "--lake", "/nowhere"]).await;
     assert!(!missing.status.success(), "a typing error isn't an empty lake");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_viewers_report_can_be_asked_for() {
+    let server = Server::start().await;
+    let stream = server.create("reported").await;
+    let url = format!("{}/api/views", server.http);
+    let session = "5b0e7e0a-58c5-4d2e-9df5-4a6a3c1f0b11";
+    let good = json!({
+        "stream": stream.id, "session": session, "rendition": "720p",
+        "watched_ms": 9500, "stalls": 1, "stalled_ms": 500, "latency_ms": 1200,
+    });
+    let answer = request(Method::POST, &url, None, Some(good.clone())).await;
+    assert_eq!(answer.status, StatusCode::NO_CONTENT, "{}", answer.text());
+    let changed = |name: &str, value: Value| {
+        let mut report = good.clone();
+        report[name] = value;
+        report
+    };
+    for (report, status) in [
+        (changed("stream", json!("0198d1a4-0000-7000-8000-000000000000")), StatusCode::NOT_FOUND),
+        (changed("video", json!("0198d1a4-0000-7000-8000-000000000000")), StatusCode::NOT_FOUND),
+        (changed("watched_ms", json!(-1)), StatusCode::BAD_REQUEST),
+        (changed("watched_ms", json!(1_000_000)), StatusCode::BAD_REQUEST),
+        (changed("rendition", json!("<b>")), StatusCode::BAD_REQUEST),
+        (changed("address", json!("127.0.0.1")), StatusCode::BAD_REQUEST),
+        (changed("rendition", json!("x".repeat(4000))), StatusCode::PAYLOAD_TOO_LARGE),
+    ] {
+        let answer = request(Method::POST, &url, None, Some(report)).await;
+        assert_eq!(answer.status, status, "{}", answer.text());
+    }
+    let sql = "SELECT session, rendition, watched_ms, stalls, video_id FROM views";
+    let rows = eventually("the report", async || {
+        let rows = ask(&server, sql).await.json()["rows"].clone();
+        (rows != json!([])).then_some(rows)
+    })
+    .await;
+    let expected = json!([{
+        "session": session, "rendition": "720p", "watched_ms": 9500, "stalls": 1, "video_id": null,
+    }]);
+    assert_eq!(rows, expected);
 }

@@ -4,6 +4,7 @@ import { ApiError, getVideo, type Video } from "./api";
 import { el, setText } from "./dom";
 import { clock, milliseconds } from "./format";
 import { Player } from "./player/player";
+import { reportViews } from "./player/report";
 
 /** Between attempts, while the server can't be reached. */
 const AGAIN_MS = 3000;
@@ -42,6 +43,7 @@ export function videoPage(main: HTMLElement, video_id: string): void {
       if (video.status !== "ARCHIVED") return player.missing();
       describe(video);
       player.open(video.playback_url);
+      reportViews({ stream: video.stream_id, video: video.video_id }, () => player.stats());
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       if (error.status === 404 || error.status === 400) player.missing();

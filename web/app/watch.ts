@@ -7,6 +7,7 @@ import { el, setFlag, setText } from "./dom";
 import { age, count, milliseconds } from "./format";
 import { healthLine } from "./health";
 import { Player } from "./player/player";
+import { reportViews } from "./player/report";
 import { isAway, isOver } from "./player/state";
 import type { Stats } from "./player/stats";
 import { poll } from "./poll";
@@ -51,6 +52,7 @@ export function watchPage(main: HTMLElement, stream_id: string): void {
     about.hidden = state === "missing";
   }, moment());
   main.append(player.root, about);
+  reportViews({ stream: stream_id, video: null }, () => player.stats());
 
   window.millstream = Object.freeze({ hls: player.engine.hls, video: player.video, stats: () => player.stats() });
 

@@ -11,6 +11,7 @@ mod segments;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod views;
 
 use arrow::array::RecordBatch;
 use log::Record;
@@ -52,6 +53,7 @@ pub(crate) fn decode(table: Table, records: &[Record]) -> Result<Decoded, Error>
         Table::Events => events::append,
         Table::StreamHealth => health::append,
         Table::Streams => streams::append,
+        Table::Views => views::append,
     };
     let mut rows = RowBuilder::new(table, records.len());
     let mut skipped = 0;

@@ -124,6 +124,18 @@ async fn the_watch_page_plays_with_low_latency() {
     // Without low latency it would be three target durations: 6 s.
     assert!(report["latency_s"]["p50"].as_f64() < Some(4.0), "{report}");
     assert!(report["last"]["target_s"].as_f64() < Some(2.5), "{report}");
+    // The page told of it.
+    let sql = "SELECT stream_id, watched_ms, stalls, latency_ms, startup_ms FROM views";
+    let told = eventually("a report of the page", async || {
+        let answer = server.admin(Method::POST, "/api/sql", Some(json!({ "sql": sql }))).await;
+        answer.json()["rows"].as_array().and_then(|rows| rows.first().cloned())
+    })
+    .await;
+    assert_eq!(told["stream_id"], stream.id.to_string(), "{told}");
+    assert!(told["watched_ms"].as_u64().is_some_and(|ms| (4000..=11_000).contains(&ms)), "{told}");
+    assert_eq!(told["stalls"], 0, "{told}");
+    assert!(told["latency_ms"].as_u64() < Some(4000), "{told}");
+    assert!(told["startup_ms"].is_u64(), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
