@@ -6,12 +6,13 @@
 #   make soak    kills, rescales and faults for SOAK_MINUTES (default 10)
 #   make fuzz    libFuzzer on what strangers send, FUZZ_SECONDS (default 60) for each target
 #   make notebooks   executes the notebooks against broadcasts of their own (a minute)
+#   make python-lake   what the tests read the lake with besides our own code
 #   make lint    formatting and lints only      make docs   the crates' documentation
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test bench soak fuzz notebooks lint fmt docs web tansu packages packages-test packages-bench clean-data
+.PHONY: help run test bench soak fuzz notebooks python-lake lint fmt docs web tansu packages packages-test packages-bench clean-data
 
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 BUILD_PACKAGES := build-essential pkg-config cmake clang libcurl4-openssl-dev libssl-dev nodejs npm \
@@ -76,6 +77,13 @@ tests/browser/node_modules/.package-lock.json: tests/browser/package-lock.json |
 	python3 -m pip install -q --target .cache/python imageio-ffmpeg==0.8.1
 	ln -sf "$$(echo $(CURDIR)/.cache/python/imageio_ffmpeg/binaries/ffmpeg-*)" $@
 
+# Readers of Delta tables that share nothing with ours.
+.cache/python-lake/.installed: | packages-test
+	python3 -m pip install -q --target .cache/python-lake deltalake==1.6.6 duckdb==2.0.0
+	touch $@
+
+python-lake: .cache/python-lake/.installed
+
 # What the notebooks import, apart from everything else's.
 .cache/notebooks/.installed: notebooks/requirements.txt | packages-test
 	rm -rf .cache/notebooks
@@ -97,24 +105,25 @@ lint: packages web
 	cargo clippy --workspace --all-targets -- -D warnings
 	cd web && npm run check
 
-test: packages-test $(TANSU) web tests/browser/node_modules/.package-lock.json .cache/ffmpeg
+test: packages-test $(TANSU) web tests/browser/node_modules/.package-lock.json .cache/ffmpeg .cache/python-lake/.installed
 	$(MAKE) lint
 	cd web && npm test
-	cargo build --bin millstream
 	# Most tests wait for real time, so more of them than cores run at once.
 	RUST_TEST_THREADS=4 cargo test --workspace --no-fail-fast
 	$(MAKE) notebooks
 
 # Broadcasts to a server of its own for half a minute, then executes each notebook.
 notebooks: packages-test web .cache/notebooks/.installed
-	cargo build --bin millstream
+	# Builds the program too, with the features that the tests have: built alone, it
+	# would compile the SQL engine anew for others.
+	cargo test --workspace --no-run
 	PYTHONPATH=$(CURDIR)/.cache/notebooks MPLCONFIGDIR=$(CURDIR)/.cache/matplotlib python3 notebooks/run.py
 
 bench: packages-bench web tests/browser/node_modules/.package-lock.json .cache/lake-peers/.installed
 	cargo build --release --bin millstream
 	python3 tests/bench/bench.py
 
-soak: packages-test web
+soak: packages-test $(TANSU) web .cache/python-lake/.installed
 	cargo build --release --bin millstream
 	SOAK_MINUTES=$(SOAK_MINUTES) cargo test --release --test it -- --ignored soak --nocapture
 

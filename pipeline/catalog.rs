@@ -19,11 +19,13 @@ mod entry;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use log::{Log, NewRecord, Topic};
 use parking_lot::RwLock;
 use records::{StreamId, StreamState};
 
+use crate::journal;
 use crate::keys::{KeyHash, StreamKey};
 
 pub(crate) use entry::text;
@@ -31,6 +33,9 @@ pub use entry::{CATEGORY_CHARS_MAX, CatalogError, StreamEntry, TITLE_CHARS_MAX};
 
 /// Entities in the topic are told apart by what their key begins with.
 const KEY_PREFIX: &str = "stream/";
+
+/// Pause before the log is asked again whether it has room.
+const FULL_PAUSE: Duration = Duration::from_millis(200);
 
 #[derive(Default)]
 struct View {
@@ -95,6 +100,8 @@ impl Catalog {
     /// if it holds something that isn't a stream.
     pub async fn load(log: Arc<dyn Log>) -> Result<Self, CatalogError> {
         let mut view = View::default();
+        // By offset, so the newest is the last.
+        let (mut before, mut newest) = (None, None);
         for record in log.latest(Topic::Catalog).await? {
             let key = String::from_utf8_lossy(&record.key).into_owned();
             // Other entities share the topic.
@@ -103,7 +110,12 @@ impl Catalog {
             };
             let entry = serde_json::from_slice::<StreamEntry>(&value)
                 .map_err(|error| CatalogError::Entry { key, reason: error.to_string() })?;
+            before = newest.replace(entry.clone());
             view.put(entry);
+        }
+        // One change at a time, of two streams at most: only these can be untold.
+        for entry in [before, newest].into_iter().flatten() {
+            tell(&*log, journal::untold(&*log, &entry, runtime::wall_us()).await?).await?;
         }
         let changing = tokio::sync::Mutex::new(());
         Ok(Self { shared: Arc::new(Shared { log, view: RwLock::new(view), changing }) })
@@ -371,15 +383,12 @@ impl Catalog {
                 Change::Put(entries) => events(&shared.view.read(), entries),
                 Change::Forget(_) => Vec::new(),
             };
-            let log = &shared.log;
-            let (stored, told) = tokio::join!(
-                log.append_many(Topic::Catalog, records),
-                log.append_many(Topic::Events, events),
-            );
-            stored?;
-            // The catalog is the truth; events are told of it.
-            if let Err(error) = told {
-                tracing::warn!(%error, "a stream's change is missing among the events");
+            let log = &*shared.log;
+            log.append_many(Topic::Catalog, records).await?;
+            // The catalog is the truth, events are told of it: one by one, so that
+            // after a crash the newest change alone may be untold.
+            if let Err(error) = tell(log, events).await {
+                tracing::warn!(%error, "a stream's change is told at the next start");
             }
             let mut view = shared.view.write();
             match change {
@@ -428,7 +437,24 @@ fn fresh(title: String, category: String) -> StreamEntry {
 fn events(view: &View, entries: &[StreamEntry]) -> Vec<NewRecord> {
     let now = runtime::wall_us();
     let before = |entry: &StreamEntry| view.streams.get(&entry.stream_id);
-    entries.iter().filter_map(|entry| crate::journal::event(before(entry), entry, now)).collect()
+    entries.iter().filter_map(|entry| journal::event(before(entry), entry, now)).collect()
+}
+
+/// Appends events, however long the log has no room for them.
+async fn tell(
+    log: &dyn Log,
+    events: impl IntoIterator<Item = NewRecord>,
+) -> Result<(), log::Error> {
+    let events: Vec<_> = events.into_iter().collect();
+    if events.is_empty() {
+        return Ok(());
+    }
+    loop {
+        match log.append_many(Topic::Events, events.clone()).await {
+            Err(log::Error::Full { .. }) => tokio::time::sleep(FULL_PAUSE).await,
+            told => return told.map(drop),
+        }
+    }
 }
 
 fn record_key(id: StreamId) -> String {

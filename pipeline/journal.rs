@@ -5,10 +5,16 @@
 
 use std::collections::BTreeMap;
 
-use log::{NewRecord, Topic};
+use log::{Log, NewRecord, Topic};
 use records::{Health, StreamEvent};
 
 use crate::catalog::StreamEntry;
+
+/// Records read at once when looking for a stream's last event.
+const PAGE: u64 = 1000;
+
+/// The detail that says that a stream was deleted.
+const DELETED: &str = "deleted";
 
 /// The event of a stream's change, if its state changed.
 #[must_use]
@@ -16,6 +22,48 @@ pub fn event(before: Option<&StreamEntry>, after: &StreamEntry, at_us: u64) -> O
     if before.is_some_and(|before| before.state == after.state && before.deleted == after.deleted) {
         return None;
     }
+    state_event(after, at_us)
+}
+
+/// The event of a stream's newest change, if the log doesn't have it since the
+/// process died between the change and its event.
+///
+/// # Errors
+/// The log can't be read.
+pub async fn untold(
+    log: &dyn Log,
+    entry: &StreamEntry,
+    at_us: u64,
+) -> Result<Option<NewRecord>, log::Error> {
+    let partition = Topic::Events.partition(entry.stream_id.shard());
+    let bounds = log.bounds(Topic::Events, partition).await?;
+    let mut end = bounds.end;
+    // Backwards, since the stream's last event is among the newest.
+    while end > bounds.start {
+        let from = end.saturating_sub(PAGE).max(bounds.start);
+        let mut at = from;
+        let mut last = None;
+        while at < end {
+            let page = log.read(Topic::Events, partition, at, PAGE as usize).await?;
+            let Some(newest) = page.last() else { break };
+            at = newest.offset + 1;
+            let own = |record: &log::Record| *record.key == *entry.stream_id.0.as_bytes();
+            last = page.into_iter().rfind(own).or(last);
+        }
+        if let Some(value) = last.and_then(|record| record.value) {
+            let is_told = serde_json::from_slice::<StreamEvent>(&value).is_ok_and(|event| {
+                event.kind == entry.state.to_string()
+                    && event.detail.contains_key(DELETED) == entry.deleted
+            });
+            return Ok(if is_told { None } else { state_event(entry, at_us) });
+        }
+        end = from;
+    }
+    // What was trimmed may have told of it.
+    Ok(if bounds.start > 0 { None } else { state_event(entry, at_us) })
+}
+
+fn state_event(after: &StreamEntry, at_us: u64) -> Option<NewRecord> {
     let mut detail = BTreeMap::from([
         ("title".to_owned(), after.title.clone()),
         ("category".to_owned(), after.category.clone()),
@@ -25,7 +73,7 @@ pub fn event(before: Option<&StreamEntry>, after: &StreamEntry, at_us: u64) -> O
         detail.insert("predecessor".into(), predecessor.to_string());
     }
     if after.deleted {
-        detail.insert("deleted".into(), "true".into());
+        detail.insert(DELETED.into(), "true".into());
     }
     let event = StreamEvent { kind: after.state.to_string(), at_us, detail };
     let partition = Topic::Events.partition(after.stream_id.shard());
@@ -48,9 +96,13 @@ fn record(health: &Health) -> Option<NewRecord> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use log::Embedded;
     use records::{StreamId, StreamState};
 
     use super::*;
+    use crate::catalog::Catalog;
 
     fn entry(state: StreamState) -> StreamEntry {
         StreamEntry {
@@ -81,6 +133,43 @@ mod tests {
         assert_eq!((said.kind.as_str(), said.at_us), ("STREAM_ACTIVE", 5));
         assert_eq!(said.detail["title"], "T");
         assert!(event(None, &created, 5).is_some());
+    }
+
+    async fn told(log: &dyn Log, id: StreamId) -> Vec<String> {
+        let partition = Topic::Events.partition(id.shard());
+        let records = log.read(Topic::Events, partition, 0, usize::MAX).await.unwrap();
+        let own = records.into_iter().filter(|record| *record.key == *id.0.as_bytes());
+        let event = |record: log::Record| {
+            serde_json::from_slice::<StreamEvent>(&record.value.unwrap()).unwrap().kind
+        };
+        own.map(event).collect()
+    }
+
+    #[tokio::test]
+    async fn a_change_that_a_crash_left_untold_is_told_at_the_next_start() {
+        let place = tempfile::tempdir().unwrap();
+        let log: Arc<dyn Log> = Arc::new(Embedded::open(place.path()).unwrap());
+        let catalog = Catalog::load(Arc::clone(&log)).await.unwrap();
+        let (first, _) = catalog.create("first", "").await.unwrap();
+        let id = first.stream_id;
+        // More of the same partition than are read at once.
+        let partition = Topic::Events.partition(id.shard());
+        let other = StreamId::generate().0.as_bytes().to_vec();
+        let others = (0..1500).map(|_| NewRecord::new(partition, other.clone(), "{}"));
+        log.append_many(Topic::Events, others.collect()).await.unwrap();
+        // A change without an event is no reason to tell the last one again.
+        catalog.rotate_key(id).await.unwrap();
+        drop(catalog);
+        Catalog::load(Arc::clone(&log)).await.unwrap();
+        assert_eq!(told(&*log, id).await, ["CREATED"]);
+
+        let active = StreamEntry { state: StreamState::StreamActive, ..first };
+        let value = serde_json::to_vec(&active).unwrap();
+        log.append(Topic::Catalog, NewRecord::new(0, format!("stream/{id}"), value)).await.unwrap();
+        for _ in 0..2 {
+            Catalog::load(Arc::clone(&log)).await.unwrap();
+            assert_eq!(told(&*log, id).await, ["CREATED", "STREAM_ACTIVE"]);
+        }
     }
 
     #[test]

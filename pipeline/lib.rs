@@ -10,6 +10,7 @@ pub mod cli;
 pub mod config;
 pub mod dataflow;
 pub mod events;
+pub mod faults;
 pub mod feed;
 pub mod graph;
 pub mod health;

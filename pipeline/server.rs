@@ -35,6 +35,7 @@ use crate::catalog::Catalog;
 use crate::config::{Config, Secret};
 use crate::dataflow::{Edges, MediaPlane, Quarantine, Quarantined};
 use crate::events::EventCounts;
+use crate::faults::LakeFaults;
 use crate::feed::Feed;
 use crate::health::HealthBoard;
 use crate::http::{self, App, Rate, Shared};
@@ -210,8 +211,14 @@ impl Server {
         let meters = Arc::new(RtmpMeters::default());
         let health_feed = Arc::new(Feed::start(Arc::clone(&log), Topic::Health));
         let views = Arc::new(Feed::start(Arc::clone(&log), Topic::Views));
+        let lake_faults = Arc::new(LakeFaults::default());
         let lake = match settings::lake(config)? {
-            Some(config) => Some(Arc::new(Lake::start(&config, &log)?)),
+            Some(mut lake) => {
+                if config.faults {
+                    lake.faults = lake_faults.hook();
+                }
+                Some(Arc::new(Lake::start(&lake, &log)?))
+            }
             None => None,
         };
         let app = App::new(Shared {
@@ -240,6 +247,7 @@ impl Server {
             urls: settings::urls(config, rtmp.port()),
             admin_token,
             faults_enabled: config.faults,
+            lake_faults,
         });
 
         let mut plane_tasks = JoinSet::new();

@@ -194,7 +194,7 @@ pub const KEYS: &[Key] = &[
         "text for people, json for collectors: one object a line."),
 
     key("debug.faults", Kind::Bool, "false",
-        "Whether the API may inject panics into operators, which the tests and benchmarks do. Never where strangers hold the admin token."),
+        "Whether the API may inject panics into operators and end the process within the lake's commits, which the tests and benchmarks do. Never where strangers hold the admin token."),
 ];
 
 /// The key called `name`.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::auth::Admin;
 use super::{App, Problem};
+use crate::faults::Death;
 
 /// `GET /api/cluster`.
 #[derive(Serialize)]
@@ -107,12 +108,7 @@ pub async fn inject(
     State(app): State<App>,
     Json(fault): Json<Fault>,
 ) -> Result<StatusCode, Problem> {
-    if !app.faults_enabled {
-        return Err(Problem::new(
-            StatusCode::FORBIDDEN,
-            "fault injection is off; set debug.faults = true on a server that nobody watches",
-        ));
-    }
+    allowed(&app)?;
     const OPERATORS: [&str; 5] = ["demux", "transcode", "segment", "hls", "archive"];
     if !OPERATORS.contains(&fault.operator.as_str()) {
         return Err(Problem::bad_request(format!("operator must be one of {OPERATORS:?}")));
@@ -126,4 +122,41 @@ pub async fn inject(
     } else {
         Err(Problem::unknown_stream())
     }
+}
+
+/// `POST /api/cluster/faults/lake`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LakeDeath {
+    table: String,
+    at: String,
+    #[serde(default = "once")]
+    times: u32,
+}
+
+/// Ends the process as SIGKILL does, within a commit of the lake (`debug.faults` only).
+pub async fn inject_death(
+    _: Admin,
+    State(app): State<App>,
+    Json(death): Json<LakeDeath>,
+) -> Result<StatusCode, Problem> {
+    allowed(&app)?;
+    let LakeDeath { table, at, times } = death;
+    let (Some(table), Some(at)) = (lake::Table::find(&table), lake::Fault::find(&at)) else {
+        return Err(Problem::bad_request(
+            "table must be one of the lake's, and at read, written or committed",
+        ));
+    };
+    app.lake_faults.order(Death { table, at, times });
+    Ok(StatusCode::ACCEPTED)
+}
+
+fn allowed(app: &App) -> Result<(), Problem> {
+    if app.faults_enabled {
+        return Ok(());
+    }
+    Err(Problem::new(
+        StatusCode::FORBIDDEN,
+        "fault injection is off; set debug.faults = true on a server that nobody watches",
+    ))
 }

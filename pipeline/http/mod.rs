@@ -43,6 +43,7 @@ pub use views::Rate;
 use crate::config::Secret;
 use crate::dataflow::MediaPlane;
 use crate::events::EventCounts;
+use crate::faults::LakeFaults;
 use crate::feed::Feed;
 use crate::health::HealthBoard;
 use crate::registry::Registry;
@@ -94,8 +95,10 @@ pub struct Shared {
     pub urls: Urls,
     /// Opens what changes things.
     pub admin_token: Secret,
-    /// Whether panics may be injected.
+    /// Whether panics and deaths may be ordered.
     pub faults_enabled: bool,
+    /// Deaths within the lake's commits.
+    pub lake_faults: Arc<LakeFaults>,
 }
 
 /// A cheap handle on [`Shared`].
@@ -137,6 +140,7 @@ pub fn router(app: App) -> Router {
         .route("/api/cluster", get(cluster::show))
         .route("/api/cluster/workers", put(cluster::scale))
         .route("/api/cluster/faults", post(cluster::inject))
+        .route("/api/cluster/faults/lake", post(cluster::inject_death))
         .route("/api/sql", post(sql::ask))
         .route("/api/views", post(views::report))
         .route("/metrics", get(metrics::show))

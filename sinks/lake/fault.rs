@@ -16,6 +16,19 @@ pub enum Fault {
     Committed,
 }
 
+impl Fault {
+    /// The place called `name`: `read`, `written` or `committed`.
+    #[must_use]
+    pub fn find(name: &str) -> Option<Self> {
+        match name {
+            "read" => Some(Self::Read),
+            "written" => Some(Self::Written),
+            "committed" => Some(Self::Committed),
+            _ => None,
+        }
+    }
+}
+
 type Hook = dyn Fn(Table, Fault) + Send + Sync;
 
 /// What happens at each [`Fault`]: nothing, unless a test says so.

@@ -27,8 +27,9 @@ pub struct Pulled {
     pub more: bool,
 }
 
-/// What the log holds of a table's topic from `from` on, by turns of the
-/// partitions, until `rows_max` records or `bytes_max` bytes are reached.
+/// What the log holds now of a table's topic from `from` on, by turns of the
+/// partitions, until `rows_max` records or `bytes_max` bytes are reached. What is
+/// appended meanwhile is for the next time: it may come faster than it is read.
 ///
 /// # Errors
 /// The log can't be read.
@@ -41,11 +42,17 @@ pub async fn pull(
 ) -> Result<Pulled, log::Error> {
     let topic = table.topic();
     let mut pulled = Pulled { next: from.to_vec(), ..Pulled::default() };
-    let mut open: Vec<u16> = (0..topic.partitions()).collect();
+    let mut open = Vec::new();
+    for (partition, from) in (0..topic.partitions()).zip(from) {
+        let end = log.bounds(topic, partition).await?.end;
+        if *from < end {
+            open.push((partition, end));
+        }
+    }
     let mut bytes = 0;
     while !open.is_empty() {
         let mut still = Vec::new();
-        for partition in open {
+        for (partition, end) in open {
             if pulled.records.len() >= rows_max || bytes >= bytes_max {
                 pulled.more = true;
                 return Ok(pulled);
@@ -64,7 +71,9 @@ pub async fn pull(
             *next = last.offset + 1;
             bytes += page.iter().map(weight).sum::<usize>();
             pulled.records.extend(page);
-            still.push(partition);
+            if *next < end {
+                still.push((partition, end));
+            }
         }
         open = still;
     }

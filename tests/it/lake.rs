@@ -24,10 +24,10 @@ use crate::support::scene::{reconnect, seconds, server_with};
 use crate::support::server::{Server, Stream};
 
 /// Partition and offset of a record.
-type Origin = (i32, i64);
+pub type Origin = (i32, i64);
 
 /// The records of a topic.
-async fn in_log(log: &dyn Log, topic: Topic) -> Vec<Record> {
+pub async fn in_log(log: &dyn Log, topic: Topic) -> Vec<Record> {
     let mut all = Vec::new();
     for partition in 0..topic.partitions() {
         let mut from = 0;
@@ -66,7 +66,8 @@ fn origins(rows: &[RecordBatch]) -> Vec<Origin> {
     all
 }
 
-fn expected(records: &[Record]) -> Vec<Origin> {
+/// Where the records are.
+pub fn expected(records: &[Record]) -> Vec<Origin> {
     let mut all: Vec<_> =
         records.iter().map(|r| (i32::from(r.partition), r.offset as i64)).collect();
     all.sort_unstable();

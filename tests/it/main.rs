@@ -12,6 +12,7 @@ mod interop;
 mod kafka;
 mod lake;
 mod media;
+mod once;
 mod pains;
 mod soak;
 mod sql;

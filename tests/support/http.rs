@@ -35,6 +35,17 @@ pub async fn request(
     token: Option<&str>,
     body: Option<Value>,
 ) -> Answer {
+    let answer = try_request(method, url, token, body).await;
+    answer.unwrap_or_else(|error| panic!("{url}: {error}"))
+}
+
+/// The same to a server that may be killed meanwhile; why there is no answer.
+pub async fn try_request(
+    method: Method,
+    url: &str,
+    token: Option<&str>,
+    body: Option<Value>,
+) -> Result<Answer, String> {
     let mut request = Request::builder().method(method).uri(url);
     if let Some(token) = token {
         request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
@@ -45,10 +56,10 @@ pub async fn request(
         .body(Full::new(payload))
         .expect("a good request");
     let client = Client::builder(TokioExecutor::new()).build_http();
-    let response = client.request(request).await.unwrap_or_else(|e| panic!("{url}: {e}"));
+    let response = client.request(request).await.map_err(|error| error.to_string())?;
     let (parts, body) = response.into_parts();
-    let body = body.collect().await.expect("a whole body").to_bytes();
-    Answer { status: parts.status, headers: parts.headers, body }
+    let body = body.collect().await.map_err(|error| error.to_string())?.to_bytes();
+    Ok(Answer { status: parts.status, headers: parts.headers, body })
 }
 
 /// `GET`.

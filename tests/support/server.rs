@@ -55,6 +55,12 @@ impl Server {
     /// the same data and ports. True if it had ended with success.
     pub async fn restart(&mut self, signal: &str) -> bool {
         self.program.signal(signal);
+        self.revive().await
+    }
+
+    /// Waits for its end, and starts it again on the same data and ports. True
+    /// if it had ended with success.
+    pub async fn revive(&mut self) -> bool {
         let succeeded = self.program.wait(Duration::from_secs(20)).await;
         let address = |url: &str| url.split("//").nth(1).unwrap_or_default().to_owned();
         let (http, rtmp) = (address(&self.http), address(&self.rtmp));

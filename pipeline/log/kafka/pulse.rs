@@ -197,6 +197,10 @@ impl ClientContext for Listener {
 
     fn error(&self, error: KafkaError, reason: &str) {
         let Some(code) = error.rdkafka_error_code() else { return };
+        // The end of a partition comes this way too, and is no complaint.
+        if code == RDKafkaErrorCode::PartitionEOF {
+            return;
+        }
         // "1/1 brokers are down" hides the reason that came before it.
         let mut said = self.0.said.lock();
         if code == RDKafkaErrorCode::AllBrokersDown && said.is_some() {

@@ -5,12 +5,13 @@
 //! ```
 //!
 //! Enters: reads, as jobs. Leaves: records. Held: a follower for each partition
-//! read within [`IDLE`], with at most [`AHEAD_KBYTES`] fetched ahead. A reader
-//! that comes back for what follows gets it without a round trip, and an empty
-//! answer too: the brokers keep telling where the partition ends. Never done
-//! here: consumer groups; positions are the callers' business.
+//! read within [`IDLE`], with at most [`AHEAD_KBYTES`] fetched ahead and
+//! [`KEPT_BYTES`] of what it gave last. A reader that comes back for what follows
+//! gets it without a round trip, and so does another one close behind; an empty
+//! answer too, since the brokers keep telling where the partition ends. Never
+//! done here: consumer groups; positions are the callers' business.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,19 +34,25 @@ use crate::{Error, NewRecord, Record, Topic};
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Between looks at the consumer's own events.
 const STEP: Duration = Duration::from_millis(100);
-/// How long after the end was reported more may still come that was appended before.
-const HOLE: Duration = Duration::from_secs(1);
+/// Records of ours that don't come for so long may be compacted: look anew.
+const HOLE: Duration = Duration::from_secs(3);
 /// A partition that nobody reads for so long is no longer fetched.
 const IDLE: Duration = Duration::from_secs(30);
 /// The client's own events that are served before each operation.
 const EVENTS: usize = 32;
 /// Fetched ahead of a partition's reader.
 const AHEAD_KBYTES: &str = "1024";
+/// Given last and kept of a partition: the lake and queries read the same tail,
+/// again and again, and beginning anew takes a fetch's whole wait.
+const KEPT_BYTES: usize = 256 << 10;
 
 impl ConsumerContext for Listener {}
 
 pub(super) struct Reader {
     consumer: Arc<BaseConsumer<Listener>>,
+    /// Asks for bounds. Brokers answer one request of a connection at a time,
+    /// and the other one has a fetch waiting on it nearly always.
+    asker: BaseConsumer<Listener>,
     followers: HashMap<(Topic, u16), Follower>,
     address: Address,
     pulse: Arc<Pulse>,
@@ -54,14 +61,17 @@ pub(super) struct Reader {
 
 struct Follower {
     queue: PartitionQueue<Listener>,
-    /// The queue serves reads from here up to `next`: there is nothing between them.
+    /// What is from here up to `next` is in `kept`.
     from: u64,
+    kept: VecDeque<Record>,
+    kept_bytes: usize,
     /// What the queue gives next is here or beyond.
     next: u64,
     /// Where the partition ended when this began.
     end: u64,
-    /// The brokers said that nothing is beyond `next` yet.
-    at_end: bool,
+    /// The brokers said since that they gave all they have, so nothing is left up
+    /// to `end`, whatever the offsets.
+    has_ended: bool,
     used: Instant,
 }
 
@@ -85,9 +95,10 @@ impl Reader {
             .set("fetch.error.backoff.ms", "100")
             .set("queued.max.messages.kbytes", AHEAD_KBYTES);
         let listener = Listener(Arc::clone(&pulse));
-        let consumer = BaseConsumer::from_config_and_context(&config, listener).map_err(refused)?;
+        let open = || BaseConsumer::from_config_and_context(&config, listener.clone());
+        let (consumer, asker) = (open().map_err(refused)?, open().map_err(refused)?);
         let followers = HashMap::new();
-        Ok(Self { consumer: Arc::new(consumer), followers, address, pulse, ends })
+        Ok(Self { consumer: Arc::new(consumer), asker, followers, address, pulse, ends })
     }
 
     /// What the brokers know of `topic`. Gives up early where waiting can't help.
@@ -95,7 +106,7 @@ impl Reader {
         let until = Instant::now() + timeout;
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            match self.consumer.fetch_metadata(Some(topic), left.min(STEP * 5)) {
+            match self.asker.fetch_metadata(Some(topic), left.min(STEP * 5)) {
                 Ok(metadata) => return Ok(metadata),
                 Err(error) => {
                     self.events();
@@ -118,7 +129,7 @@ impl Reader {
                 list.add_partition_offset(name, at, Offset::End).map_err(explain)?;
             }
         }
-        let found = self.consumer.offsets_for_times(list, PATIENCE).map_err(explain)?;
+        let found = self.asker.offsets_for_times(list, PATIENCE).map_err(explain)?;
         for topic in Topic::ALL {
             for partition in 0..topic.partitions() {
                 let (name, at) = (self.address.name(topic), i32::from(partition));
@@ -139,7 +150,7 @@ impl Reader {
     pub fn bounds(&self, topic: Topic, partition: u16) -> Result<Range<u64>, Error> {
         self.events();
         let name = self.address.name(topic);
-        let found = self.consumer.fetch_watermarks(name, i32::from(partition), PATIENCE);
+        let found = self.asker.fetch_watermarks(name, i32::from(partition), PATIENCE);
         let (start, end) = found.map_err(|error| {
             self.events();
             self.pulse.explain(format!("find the bounds of {topic}/{partition}"), &error)
@@ -163,6 +174,14 @@ impl Reader {
         }
         let mut quiet = Instant::now();
         let mut bytes = 0;
+        let kept = self.followers.get(&(topic, partition)).map(|follower| &follower.kept);
+        for record in kept.into_iter().flatten().filter(|record| record.offset >= from) {
+            bytes += weight(record);
+            out.push(record.clone());
+            if out.len() >= max || bytes >= READ_BYTES_MAX {
+                return Ok(out);
+            }
+        }
         loop {
             let own_end = self.ends.get(topic, partition);
             let Some(follower) = self.followers.get_mut(&(topic, partition)) else {
@@ -170,24 +189,30 @@ impl Reader {
             };
             follower.used = Instant::now();
             let known_end = own_end.max(follower.end);
-            // What was fetched already comes at once.
-            let done = follower.next >= known_end && (follower.at_end || !out.is_empty());
+            let passed = if follower.has_ended { follower.end } else { 0 };
+            // Whoever has something comes back for more: a partition that grows all
+            // the time has no end to wait for. What is known to be there is waited
+            // for, since an empty answer says that there is nothing.
+            let done = !out.is_empty() || follower.next.max(passed) >= known_end;
             match follower.queue.poll(if done { Duration::ZERO } else { STEP }) {
                 Some(Ok(message)) => {
                     let Some(offset) = u64::try_from(message.offset()).ok() else { continue };
-                    (follower.from, follower.next) = (offset + 1, offset + 1);
-                    follower.at_end = false;
                     quiet = Instant::now();
                     let copy = |bytes: Option<&[u8]>| bytes.map(Bytes::copy_from_slice);
                     let key = copy(message.key()).unwrap_or_default();
-                    let value = copy(message.payload());
-                    bytes += key.len() + value.as_ref().map_or(0, Bytes::len);
-                    out.push(Record { partition, offset, key, value });
+                    let record = Record { partition, offset, key, value: copy(message.payload()) };
+                    drop(message);
+                    follower.keep(record.clone());
+                    if offset < from {
+                        continue;
+                    }
+                    bytes += weight(&record);
+                    out.push(record);
                     if out.len() >= max || bytes >= READ_BYTES_MAX {
                         return Ok(out);
                     }
                 }
-                Some(Err(KafkaError::PartitionEOF(_))) => follower.at_end = true,
+                Some(Err(KafkaError::PartitionEOF(_))) => follower.has_ended = true,
                 Some(Err(error)) => {
                     self.forget(topic, partition);
                     if !out.is_empty() {
@@ -205,10 +230,15 @@ impl Reader {
                     }
                 }
                 None if done => return Ok(out),
-                // Nothing up to the end: what was there is compacted, or was no record.
-                None if follower.at_end && quiet.elapsed() > HOLE => follower.next = known_end,
                 None => {
                     self.events();
+                    if quiet.elapsed() > HOLE {
+                        self.forget(topic, partition);
+                        if !self.follow(topic, partition, from)? {
+                            return Ok(out);
+                        }
+                        quiet = Instant::now();
+                    }
                     if Instant::now() > until {
                         self.forget(topic, partition);
                         let error =
@@ -318,8 +348,16 @@ impl Reader {
             .map_err(|error| self.pulse.explain(format!("read {topic}/{partition}"), &error))?;
         // Before the first fetch can answer, so nothing of it lands in the consumer's own queue.
         let queue = self.consumer.split_partition_queue(name, at).ok_or(Error::Closed)?;
-        let (end, used) = (bounds.end, Instant::now());
-        let follower = Follower { queue, from, next: from, end, at_end: false, used };
+        let follower = Follower {
+            queue,
+            from,
+            kept: VecDeque::new(),
+            kept_bytes: 0,
+            next: from,
+            end: bounds.end,
+            has_ended: false,
+            used: Instant::now(),
+        };
         self.followers.insert((topic, partition), follower);
         Ok(true)
     }
@@ -328,10 +366,31 @@ impl Reader {
     /// one that found none, so there are as many as can have gathered.
     fn events(&self) {
         for _ in 0..EVENTS {
+            // Follows nothing, so it has nothing but callbacks.
+            let _ = self.asker.poll(Duration::ZERO);
             if let Some(Ok(message)) = self.consumer.poll(Duration::ZERO) {
                 // Would be a hole in what its reader gets.
                 tracing::error!(topic = message.topic(), "a record came by the wrong queue");
             }
         }
     }
+}
+
+impl Follower {
+    /// Notes what the queue gave, for whoever comes next.
+    fn keep(&mut self, record: Record) {
+        self.next = record.offset + 1;
+        self.kept_bytes += weight(&record);
+        self.kept.push_back(record);
+        while self.kept_bytes > KEPT_BYTES
+            && let Some(oldest) = self.kept.pop_front()
+        {
+            self.kept_bytes -= weight(&oldest);
+            self.from = oldest.offset + 1;
+        }
+    }
+}
+
+fn weight(record: &Record) -> usize {
+    record.key.len() + record.value.as_ref().map_or(0, Bytes::len)
 }

@@ -8,7 +8,7 @@ mod retries;
 mod tansu;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use self::tansu::Tansu;
@@ -133,4 +133,33 @@ fn a_broker_that_is_away_makes_appends_wait() {
     assert_eq!(offsets, (1..16).collect::<Vec<_>>());
     eventually("the log is well again", || log.health().is_ok());
     assert_eq!(values(&*log, Topic::Chat, 0).len(), 16);
+}
+
+#[test]
+fn a_partition_that_grows_all_the_time_is_read() {
+    let broker = Tansu::start();
+    let log = Arc::new(open(&broker.url(&prefix())));
+    let (writing, done) = (Arc::clone(&log), Arc::new(AtomicBool::new(false)));
+    let written = Arc::clone(&done);
+    let writer = std::thread::spawn(move || {
+        let mut n = 0;
+        while !written.load(Ordering::Acquire) {
+            wait(writing.append(Topic::Events, NewRecord::new(0, "", n.to_string()))).unwrap();
+            n += 1;
+        }
+        n
+    });
+    let mut read = Vec::new();
+    // Two readers, one of them behind: both at once is how the lake and queries read.
+    while read.len() < 300 {
+        let page = wait(log.read(Topic::Events, 0, read.len() as u64, usize::MAX)).unwrap();
+        read.extend(page.into_iter().map(|record| record.offset));
+        let behind = read.len() as u64 / 2;
+        let first = wait(log.read(Topic::Events, 0, behind, 1)).unwrap();
+        assert!(first.first().is_none_or(|record| record.offset == behind));
+    }
+    done.store(true, Ordering::Release);
+    let all = values(&*log, Topic::Events, 0).len();
+    assert!(read.len() <= all && all <= writer.join().unwrap());
+    assert!(read.iter().copied().eq(0..read.len() as u64), "{read:?}");
 }
