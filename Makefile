@@ -84,6 +84,12 @@ tests/browser/node_modules/.package-lock.json: tests/browser/package-lock.json |
 
 python-lake: .cache/python-lake/.installed
 
+# A real S3 server for the tests. moto[server] would bring other services' needs as well.
+.cache/python-s3/.installed: | packages-test
+	rm -rf .cache/python-s3
+	python3 -m pip install -q --target .cache/python-s3 'moto[s3]==5.2.5' flask==3.1.3 flask-cors==6.0.5
+	touch $@
+
 # What the notebooks import, apart from everything else's.
 .cache/notebooks/.installed: notebooks/requirements.txt | packages-test
 	rm -rf .cache/notebooks
@@ -105,7 +111,8 @@ lint: packages web
 	cargo clippy --workspace --all-targets -- -D warnings
 	cd web && npm run check
 
-test: packages-test $(TANSU) web tests/browser/node_modules/.package-lock.json .cache/ffmpeg .cache/python-lake/.installed
+test: packages-test $(TANSU) web tests/browser/node_modules/.package-lock.json .cache/ffmpeg \
+		.cache/python-lake/.installed .cache/python-s3/.installed
 	$(MAKE) lint
 	cd web && npm test
 	# Most tests wait for real time, so more of them than cores run at once.

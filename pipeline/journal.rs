@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use log::{Log, NewRecord, Topic};
-use records::{Health, StreamEvent};
+use records::{Health, Rendition, StreamEvent, StreamId};
 
 use crate::catalog::StreamEntry;
 
@@ -82,6 +82,41 @@ fn state_event(after: &StreamEntry, at_us: u64) -> Option<NewRecord> {
     Some(NewRecord::new(partition, after.stream_id.0.as_bytes().to_vec(), value))
 }
 
+/// The event of segments of a rendition, `from_msn` to `to_msn`, that were
+/// given up because too much waited for the archive's store.
+#[must_use]
+pub fn lost(loss: &Loss, at_us: u64) -> Option<NewRecord> {
+    let detail = BTreeMap::from([
+        ("rendition".to_owned(), loss.rendition.to_string()),
+        ("from_msn".to_owned(), loss.from_msn.to_string()),
+        ("to_msn".to_owned(), loss.to_msn.to_string()),
+        ("segments".to_owned(), loss.segments.to_string()),
+        ("bytes".to_owned(), loss.bytes.to_string()),
+        ("why".to_owned(), "more waited for the store than archive.spool allows".to_owned()),
+    ]);
+    let event = StreamEvent { kind: StreamEvent::SEGMENTS_LOST.into(), at_us, detail };
+    let partition = Topic::Events.partition(loss.stream.shard());
+    let value = serde_json::to_vec(&event).ok()?;
+    Some(NewRecord::new(partition, loss.stream.0.as_bytes().to_vec(), value))
+}
+
+/// Segments of one rendition that were given up.
+#[derive(Clone, Copy, Debug)]
+pub struct Loss {
+    /// Whose.
+    pub stream: StreamId,
+    /// Which rendition.
+    pub rendition: Rendition,
+    /// The first one's number.
+    pub from_msn: u64,
+    /// The last one's.
+    pub to_msn: u64,
+    /// How many, of those in between.
+    pub segments: u64,
+    /// Length of their files together.
+    pub bytes: u64,
+}
+
 /// Seconds of health as records.
 #[must_use]
 pub fn health(seconds: &[Health]) -> Vec<NewRecord> {
@@ -99,7 +134,7 @@ mod tests {
     use std::sync::Arc;
 
     use log::Embedded;
-    use records::{StreamId, StreamState};
+    use records::StreamState;
 
     use super::*;
     use crate::catalog::Catalog;

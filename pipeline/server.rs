@@ -4,6 +4,7 @@
 //! log ─► catalog ─► registry ─┐
 //! intakes ─► plane ─► engine ─┼─► listeners (HTTP, HTTPS, RTMP, RTMPS)
 //! origin, archive ◄─ edges ───┘
+//! archive ─► store
 //! log ─► lake
 //! ```
 //!
@@ -53,6 +54,10 @@ const END_PATIENCE: Duration = Duration::from_secs(8);
 
 /// How long viewers have to fetch the last parts and ENDLIST.
 const FAREWELL: Duration = Duration::from_millis(700);
+
+/// How long uploads that are under way may take then; what waits goes up
+/// after the next start.
+const UPLOADS_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Why the server didn't start. All but the last are the operator's to mend.
 #[derive(Debug, thiserror::Error)]
@@ -152,7 +157,7 @@ impl Server {
         let videos = Videos::load(Arc::clone(&log)).await?;
         let ledger = Arc::new(Ledger::default());
         let (recordable, to_record) = mpsc::channel(1024);
-        let archive = Arc::new(Archive::start(settings::archive(config), {
+        let archive = Arc::new(Archive::start(settings::archive(config)?, {
             let (log, ledger) = (Arc::clone(&log), Arc::clone(&ledger));
             move || announcer(Arc::clone(&log), Arc::clone(&ledger), recordable.clone())
         })?);
@@ -197,6 +202,9 @@ impl Server {
             counts: RecorderCounts::default(),
         });
         restore(&registry, &*log, &recorder, config).await?;
+        if let Some(spool) = archive.spool() {
+            spool.start();
+        }
 
         let http_listener = listen("HTTP", config.http.listen).await?;
         let rtmp_listener = listen("RTMP", config.rtmp.listen).await?;
@@ -257,6 +265,7 @@ impl Server {
         plane_tasks.spawn(watch_quarantine(quarantine_out, Arc::clone(&registry)));
         plane_tasks.spawn(tick(Arc::clone(&registry)));
         plane_tasks.spawn(Arc::clone(&recorder).run(to_record));
+        plane_tasks.spawn(Arc::clone(&recorder).tend_spool());
 
         let (stop_rtmp, stopping_rtmp) = watch::channel(false);
         let (stop_http, stopping_http) = watch::channel(false);
@@ -325,6 +334,9 @@ impl Server {
         let _ = tokio::task::spawn_blocking(move || archive.close()).await;
         // What just ended is a video before we go.
         self.app.recorder.sweep(true).await;
+        if let Some(spool) = self.app.archive.spool() {
+            spool.close(UPLOADS_PATIENCE).await;
+        }
         self.app.health_feed.close().await;
         self.app.views.close().await;
         if let Some(lake) = &self.app.lake {

@@ -12,7 +12,7 @@ use operators::segment::SegmentConfig;
 use operators::transcode::{TranscodeConfig, inventory};
 use records::Codec;
 use runtime::IntakeLimits;
-use sinks::archive::{ArchiveConfig, Keep};
+use sinks::archive::{ArchiveConfig, Keep, SpoolConfig, Store};
 use sinks::hls::HlsConfig;
 use sources::rtmp::RtmpConfig;
 use sources::rtmp::amf::AmfLimits;
@@ -150,21 +150,40 @@ pub fn restored_window(config: &Config) -> Duration {
     config.hls.dvr.max(listed)
 }
 
-/// Segment files.
-#[must_use]
-pub fn archive(config: &Config) -> ArchiveConfig {
+/// Segment files, and the store that they go up to.
+///
+/// # Errors
+/// The store can't be used as configured.
+pub fn archive(config: &Config) -> Result<ArchiveConfig, StartError> {
     let keep = match config.vod.enabled {
         // Recordings need them; whoever deletes those deletes their segments.
         true => Keep::Forever,
         false => Keep::For(config.hls.keep.max(restored_window(config) * 3)),
     };
-    ArchiveConfig::new(config.data_dir.join(MEDIA_FOLDER), keep)
+    let local = ArchiveConfig::new(config.data_dir.join(MEDIA_FOLDER), keep);
+    let given = &config.archive;
+    let Some(url) = &given.store else { return Ok(local) };
+    let store =
+        Store::open(url, &given.options).map_err(|error| StartError::Config(error.to_string()))?;
+    let spool = SpoolConfig {
+        store,
+        bytes_max: given.spool_bytes_max,
+        uploads: given.uploads,
+        window: hls(config)?.retention(),
+        listed_for: config.hls.keep,
+    };
+    Ok(ArchiveConfig { spool: Some(spool), ..local })
 }
 
 /// Recordings.
 #[must_use]
 pub fn recorder(config: &Config) -> RecorderConfig {
-    RecorderConfig { enabled: config.vod.enabled, keep: config.vod.keep }
+    RecorderConfig {
+        enabled: config.vod.enabled,
+        keep: config.vod.keep,
+        // What is listed at a broadcast's own address is looked for on disk at a restart.
+        local: config.archive.local.max(config.hls.keep),
+    }
 }
 
 /// The lake; None if it is switched off.

@@ -14,7 +14,7 @@ use operators::transcode::thumbnail;
 use parking_lot::Mutex;
 use records::{StreamId, TrackInit};
 use sinks::hls::Origin;
-use sinks::hls::vod::{Library, Wanted};
+use sinks::hls::vod::{Library, VodError, Wanted};
 use tokio::sync::Semaphore;
 
 /// How old a picture may be.
@@ -62,27 +62,36 @@ impl Thumbnails {
     }
 
     /// The key picture at `share` (0 to 1) of a video; none if it has no pictures.
-    pub async fn of_video(&self, video: Wanted, share: f64, library: &Library) -> Option<Bytes> {
+    ///
+    /// # Errors
+    /// The recording can't be read; it may work later.
+    pub async fn of_video(
+        &self,
+        video: Wanted,
+        share: f64,
+        library: &Library,
+    ) -> Result<Option<Bytes>, VodError> {
         if let Some(known) = self.known(video) {
-            return known;
+            return Ok(known);
         }
-        let _turn = self.decoding.acquire().await.ok()?;
+        // Before taking a turn: a store may be slow.
+        let still = library.still(video, share).await?;
+        // Never closed.
+        let _turn = self.decoding.acquire().await;
         // Somebody may have made it meanwhile.
         if let Some(known) = self.known(video) {
-            return known;
+            return Ok(known);
         }
-        let picture = match library.still(video, share).await {
-            Ok(Some((init, keyframe))) => make(video.stream, init, keyframe).await,
-            Ok(None) => None,
-            // Storage that fails now may work later.
-            Err(_) => return None,
+        let picture = match still {
+            Some((init, keyframe)) => make(video.stream, init, keyframe).await,
+            None => None,
         };
         let mut of_videos = self.of_videos.lock();
         if of_videos.len() >= OF_VIDEOS_MAX {
             of_videos.pop_front();
         }
         of_videos.push_back((video, picture.clone()));
-        picture
+        Ok(picture)
     }
 
     fn known(&self, video: Wanted) -> Option<Option<Bytes>> {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use sinks::archive::{Store, StoreError};
+
 use super::kind::{show_duration, show_size};
 use super::problem::{Origin, Problem};
 use super::read::Settings;
@@ -26,6 +28,17 @@ pub fn relations(config: &Config, settings: &Settings, problems: &mut Vec<Proble
         let key = match error {
             log::Error::LogOption { .. } => "data.log_options",
             _ => "data.log",
+        };
+        require(false, &[key], format!("{key}: {error}"));
+    }
+
+    let archive = &config.archive;
+    if let Some(url) = &archive.store
+        && let Err(error) = Store::open(url, &archive.options)
+    {
+        let key = match error {
+            StoreError::Option { .. } | StoreError::Options(_) => "archive.store_options",
+            StoreError::Url { .. } | StoreError::Password => "archive.store",
         };
         require(false, &[key], format!("{key}: {error}"));
     }

@@ -36,8 +36,8 @@ pub use self::example::example;
 pub use self::problem::{ConfigError, Origin, Problem};
 pub use self::read::{environment, variable};
 pub use self::sections::{
-    Config, DataLog, Hls, Http, Lake, LogFormat, Logging, Pipeline, Rtmp, Secret, Stream, Tls,
-    Transcode, Vod,
+    Archive, Config, DataLog, Hls, Http, Lake, LogFormat, Logging, Pipeline, Rtmp, Secret, Stream,
+    Tls, Transcode, Vod,
 };
 
 impl Config {
@@ -165,6 +165,13 @@ impl Config {
             vod: Vod {
                 enabled: get.bool("vod.enabled")?,
                 keep: Some(get.duration("vod.keep")?).filter(|keep| !keep.is_zero()),
+            },
+            archive: Archive {
+                store: get.optional("archive.store")?,
+                options: get.properties("archive.store_options")?,
+                spool_bytes_max: get.integer("archive.spool")?,
+                local: get.duration("archive.local")?,
+                uploads: get.integer("archive.uploads")? as usize,
             },
             lake: Lake {
                 enabled: get.bool("lake.enabled")?,

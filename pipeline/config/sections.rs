@@ -1,6 +1,7 @@
 //! The configuration as plain structs, one per section. What each value means
 //! and why it is bounded is in `table.rs` and so in `config.example.toml`.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -31,6 +32,8 @@ pub struct Config {
     pub hls: Hls,
     /// Recordings.
     pub vod: Vod,
+    /// Segments beyond this machine's disk.
+    pub archive: Archive,
     /// What analysts get.
     pub lake: Lake,
     /// What the server says.
@@ -46,6 +49,34 @@ pub struct DataLog {
     pub kafka: Option<String>,
     /// For Kafka only.
     pub options: log::KafkaOptions,
+}
+
+/// `[archive]`
+#[derive(Clone, PartialEq, Eq)]
+pub struct Archive {
+    /// The store's URL. None: segments stay in the data directory.
+    pub store: Option<String>,
+    /// Its options; some are secrets.
+    pub options: BTreeMap<String, String>,
+    /// Bytes that may wait for it.
+    pub spool_bytes_max: u64,
+    /// How long a finished broadcast stays on disk once it is in the store.
+    pub local: Duration,
+    /// Uploads at a time.
+    pub uploads: usize,
+}
+
+impl fmt::Debug for Archive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { store, options, spool_bytes_max, local, uploads } = self;
+        f.debug_struct("Archive")
+            .field("store", store)
+            .field("options", &options.keys())
+            .field("spool_bytes_max", spool_bytes_max)
+            .field("local", local)
+            .field("uploads", uploads)
+            .finish()
+    }
 }
 
 /// The lake's tables.

@@ -100,6 +100,7 @@ fn every_key_has_an_effect() {
             "lake.commit_idle" => "30m",
             "transcode.lag_restore" => "500ms",
             "data.log" => "kafka://127.0.0.1:9092/test",
+            "archive.store" => "file:///srv/archive",
             _ => &other,
         };
         let before = Config::parse(None, &[], &flags).unwrap();
@@ -107,6 +108,34 @@ fn every_key_has_an_effect() {
         let after =
             Config::parse(None, &[], &flags).unwrap_or_else(|e| panic!("{}: {e}", key.name));
         assert_ne!(before, after, "{} has no effect", key.name);
+    }
+}
+
+#[test]
+fn a_store_is_named_by_url_and_options() {
+    let file = r#"
+[archive]
+store = "s3://bucket/live"
+spool = "100GiB"
+[archive.store_options]
+endpoint = "http://127.0.0.1:9000"
+allow_http = true
+access_key_id = "k"
+secret_access_key = "hunter2"
+"#;
+    let config = Config::parse(Some(("m.toml", file)), &[], &[]).unwrap();
+    assert_eq!(config.archive.store.as_deref(), Some("s3://bucket/live"));
+    assert_eq!(config.archive.options["allow_http"], "true");
+    assert!(!format!("{config:?}").contains("hunter2"));
+    for (store, options, says) in [
+        ("ftp://host/x", "{}", "archive.store: ftp://host/x is not an object store"),
+        ("s3://b", "{ regoin = \"x\" }", "archive.store_options: s3 stores have no option regoin"),
+        ("s3://b", "{ allow_http = \"maybe\" }", "archive.store_options: "),
+        ("s3://k:hunter2@b", "{}", "the URL holds a password"),
+    ] {
+        let file = format!("[archive]\nstore = \"{store}\"\nstore_options = {options}\n");
+        let said = problems(&file).join("\n");
+        assert!(said.contains(says) && !said.contains("hunter2"), "{said}");
     }
 }
 

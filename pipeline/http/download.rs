@@ -34,7 +34,7 @@ pub async fn get(
     let video = allowed(&app, &id, viewer.is_admin)?;
     let download = app.library.download(video.wanted()).await.map_err(|error| match error {
         VodError::Missing | VodError::Outside => Problem::unknown_video(),
-        error => Problem::unavailable("reading the video", &error),
+        error => Problem::unreadable(&error),
     })?;
     let total = download.len;
     let wanted = request.get(header::RANGE).filter(|_| method == Method::GET);

@@ -22,8 +22,9 @@ pub async fn show(State(app): State<App>) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text.finish()).into_response()
 }
 
-/// Whether viewers and publishers can be served, and if not, why.
-pub async fn ready(State(app): State<App>) -> Result<&'static str, Problem> {
+/// Whether viewers and publishers can be served, and if not, why. A store that
+/// is away is told beside it: nobody who is live depends on it.
+pub async fn ready(State(app): State<App>) -> Result<String, Problem> {
     if app.engine.status().workers == 0 {
         let why = "the data plane is stopped; start it with `millstream scale 1`";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, why));
@@ -31,7 +32,16 @@ pub async fn ready(State(app): State<App>) -> Result<&'static str, Problem> {
     if let Err(why) = app.log.health() {
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, why.to_string()));
     }
-    Ok("ready\n")
+    if let Some(spool) = app.archive.spool()
+        && let Some(why) = spool.trouble()
+    {
+        let (objects, bytes) = spool.waiting();
+        let store = spool.store();
+        return Ok(format!(
+            "ready; the archive's store {store} is away, {objects} files ({bytes} bytes) wait on disk: {why}\n"
+        ));
+    }
+    Ok("ready\n".into())
 }
 
 fn videos(app: &App, text: &mut Exposition) {
@@ -286,6 +296,44 @@ fn archive(app: &App, text: &mut Exposition) {
         "Bytes waiting to be written.",
         &archive.queue_bytes,
     );
+    if let Some(spool) = app.archive.spool() {
+        store(spool, text);
+    }
+}
+
+fn store(spool: &sinks::archive::Spool, text: &mut Exposition) {
+    let is_up = u8::from(spool.trouble().is_none());
+    let (objects, bytes) = spool.waiting();
+    let mut gauge = |name: &str, help: &str, value: u64| {
+        text.family(name, "gauge", help).sample(&[], value);
+    };
+    gauge(
+        "millstream_archive_store_up",
+        "0: the store takes nothing now; /readyz says why.",
+        is_up.into(),
+    );
+    gauge("millstream_archive_spool_files", "Files that wait for the store.", objects);
+    gauge("millstream_archive_spool_bytes", "Bytes of segments that wait for it.", bytes);
+    let of = spool.metrics();
+    for (name, help, value) in [
+        ("uploads", "Files put into the store.", &of.uploads_total),
+        ("upload_bytes", "Bytes put into the store.", &of.upload_bytes_total),
+        ("upload_repeats", "Files that were in the store already.", &of.repeats_total),
+        (
+            "upload_conflicts",
+            "Files of which the store has another version, which stays.",
+            &of.conflicts_total,
+        ),
+        ("upload_errors", "Failed attempts to put a file; each is repeated.", &of.errors_total),
+        ("spool_lost", "Segments given up because too much waited.", &of.lost_total),
+        ("spool_gone", "Files that were gone before they went up.", &of.gone_total),
+        ("store_reads", "Objects read from the store for viewers.", &of.reads_total),
+        ("store_read_errors", "Such reads that failed.", &of.read_errors_total),
+        ("evicted", "Broadcasts that left the disk for the store.", &of.evicted_total),
+    ] {
+        text.family(&format!("millstream_archive_{name}_total"), "counter", help)
+            .sample(&[], value.load(Relaxed));
+    }
 }
 
 fn lake(app: &App, text: &mut Exposition) {

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
+use sinks::hls::vod::VodError;
 
 /// An error as a client sees it: what is wrong and what to do, never our internals.
 #[derive(Debug)]
@@ -42,6 +43,14 @@ impl Problem {
     #[must_use]
     pub fn unknown_video() -> Self {
         Self::new(StatusCode::NOT_FOUND, "there is no video with this id")
+    }
+
+    /// 404, 503 or 504: a video can't be read; logs the cause.
+    #[must_use]
+    pub fn unreadable(cause: &VodError) -> Self {
+        tracing::warn!(%cause, "a video can't be read");
+        let (status, detail) = cause.answer();
+        Self::new(status, detail)
     }
 
     /// 503: a part of us doesn't work now; logs the cause and keeps it from the client.

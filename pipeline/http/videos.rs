@@ -271,6 +271,11 @@ pub async fn delete(
     match app.recorder.delete(id).await {
         Ok(()) => Ok(StatusCode::NO_CONTENT),
         Err(DeleteError::Video(VideoError::Unknown(_))) => Err(Problem::unknown_video()),
+        // Nobody can play it any more; what is in the store goes when it can.
+        Err(error @ DeleteError::Store(_)) => {
+            tracing::warn!(video = %id, %error, "a deleted video is still in the store");
+            Ok(StatusCode::ACCEPTED)
+        }
         Err(error) => Err(Problem::unavailable("deleting the video", &error)),
     }
 }
@@ -305,6 +310,7 @@ pub async fn clip(
         ClipError::Vod(VodError::Outside) => {
             Problem::bad_request("nothing of the video is stored between from_ms and to_ms")
         }
+        ClipError::Vod(error) => Problem::unreadable(&error),
         error => Problem::unavailable("making the clip", &error),
     })?;
     let location = format!("/api/videos/{}", clip.video_id);
@@ -323,6 +329,7 @@ pub async fn thumbnail(
 ) -> Result<Response, Problem> {
     let video = allowed(&app, &id, viewer.is_admin)?;
     let picture = app.thumbnails.of_video(video.wanted(), THUMBNAIL_AT, &app.library).await;
+    let picture = picture.map_err(|error| Problem::unreadable(&error))?;
     let picture =
         picture.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "this video has no picture"))?;
     let cache = match video.visibility {

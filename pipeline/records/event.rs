@@ -60,11 +60,17 @@ impl fmt::Display for StreamState {
 /// whose key is the stream. Fields may be added; readers ignore what they don't know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamEvent {
-    /// What: a [`StreamState`] that it came to, by its name.
+    /// What: a [`StreamState`] that it came to, by its name, or
+    /// [`StreamEvent::SEGMENTS_LOST`].
     pub kind: String,
     /// When, in microseconds since 1970.
     pub at_us: u64,
     /// More about it, by name. Never a key or a token.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub detail: BTreeMap<String, String>,
+}
+
+impl StreamEvent {
+    /// Stored segments were given up. The detail says which and why.
+    pub const SEGMENTS_LOST: &str = "SEGMENTS_LOST";
 }

@@ -12,6 +12,7 @@
 
 mod recorder;
 mod search;
+mod spool;
 #[cfg(test)]
 mod tests;
 

@@ -23,7 +23,7 @@ use std::time::Duration;
 use log::Log;
 use records::{StreamId, StreamState};
 use runtime::wall_us;
-use sinks::archive::{Announcement, Archive};
+use sinks::archive::{Announcement, Archive, StoreFailure};
 use sinks::hls::Origin;
 use sinks::hls::vod::{Library, Recording, VodError, Wanted};
 use tokio::sync::mpsc;
@@ -58,6 +58,8 @@ pub struct RecorderConfig {
     pub enabled: bool,
     /// How long videos are kept; None: until somebody deletes them.
     pub keep: Option<Duration>,
+    /// How long a broadcast stays on disk after its end once it is in the store.
+    pub local: Duration,
 }
 
 /// What became of finished broadcasts.
@@ -71,7 +73,7 @@ pub struct RecorderCounts {
 
 /// A step that failed.
 #[derive(Debug, thiserror::Error)]
-enum RecordError {
+pub(super) enum RecordError {
     #[error(transparent)]
     Log(#[from] log::Error),
     #[error(transparent)]
@@ -96,6 +98,9 @@ pub enum DeleteError {
     /// Its files can't be removed.
     #[error("its files can't be removed: {0}")]
     Disk(#[source] std::io::Error),
+    /// Its objects can't be removed from the store yet; later sweeps will.
+    #[error("its objects can't be removed from the store: {0}")]
+    Store(#[source] StoreFailure),
 }
 
 /// See the module. One per server.
@@ -235,18 +240,7 @@ impl Recorder {
             return Ok(());
         }
         if self.videos.of_stream(stream).is_none() {
-            let archive = Arc::clone(&self.archive);
-            // Looks at every segment's file. The turn is over when that is,
-            // even if nobody waits for it any more.
-            let made = tokio::task::spawn_blocking(move || {
-                let recording = archive.record(stream, announced);
-                if let Some(recording) = &recording {
-                    archive.put_recording(stream, recording)?;
-                }
-                Ok((recording, turn))
-            });
-            let made = made.await.map_err(|_| RecordError::Interrupted)?;
-            let (recording, _turn) = made.map_err(RecordError::Disk)?;
+            let (recording, _turn) = self.put_together(stream, announced, turn).await?;
             let Some(recording) = recording else {
                 tracing::info!(%stream, "no video: nothing of the broadcast is stored");
                 self.ledger.forget(stream);
@@ -261,6 +255,26 @@ impl Recorder {
         }
         self.ledger.forget(stream);
         Ok(self.catalog.settle(stream, StreamState::Archived).await?)
+    }
+
+    /// Stores what a stream's recording is made of. The turn, if it is one, is
+    /// over when that is done, even if nobody waits for it any more.
+    pub(super) async fn put_together<T: Send + 'static>(
+        &self,
+        stream: StreamId,
+        announced: Vec<Announcement>,
+        turn: T,
+    ) -> Result<(Option<Recording>, T), RecordError> {
+        let archive = Arc::clone(&self.archive);
+        // Looks at every segment's file.
+        let made = tokio::task::spawn_blocking(move || {
+            let recording = archive.record(stream, announced);
+            if let Some(recording) = &recording {
+                archive.put_recording(stream, recording)?;
+            }
+            Ok((recording, turn))
+        });
+        made.await.map_err(|_| RecordError::Interrupted)?.map_err(RecordError::Disk)
     }
 
     /// Finishes deletions, and removes what is stored of deleted streams.
@@ -341,7 +355,8 @@ impl Recorder {
         let archive = Arc::clone(&self.archive);
         let removed = tokio::task::spawn_blocking(move || archive.remove(stream)).await;
         let removed = removed.unwrap_or_else(|died| Err(std::io::Error::other(died)));
-        removed.map_err(DeleteError::Disk)
+        removed.map_err(DeleteError::Disk)?;
+        self.archive.remove_stored(stream).await.map_err(DeleteError::Store)
     }
 
     /// Makes a clip of a video: no copy, it plays the same files.

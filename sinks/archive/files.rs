@@ -7,24 +7,21 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use crate::hls::Object;
-use records::{Rendition, StreamId};
+use records::StreamId;
 
-/// `{root}/{stream}/{rendition}/{msn}.m4s`, `…/init-{run}.mp4` or
-/// `{root}/{stream}/recording.json`.
-pub(super) fn path(root: &Path, object: Object) -> PathBuf {
+/// `{stream}/{rendition}/{msn}.m4s`, `…/init-{run}.mp4` or
+/// `{stream}/recording.json`: below the root as in the store.
+pub(super) fn name(object: Object) -> String {
     match object {
-        Object::Segment { stream, rendition, msn } => {
-            folder(root, stream, rendition).join(format!("{msn}.m4s"))
-        }
-        Object::Init { stream, rendition, run } => {
-            folder(root, stream, rendition).join(format!("init-{run}.mp4"))
-        }
-        Object::Recording { stream } => stream_folder(root, stream).join("recording.json"),
+        Object::Segment { stream, rendition, msn } => format!("{stream}/{rendition}/{msn}.m4s"),
+        Object::Init { stream, rendition, run } => format!("{stream}/{rendition}/init-{run}.mp4"),
+        Object::Recording { stream } => format!("{stream}/recording.json"),
     }
 }
 
-pub(super) fn folder(root: &Path, stream: StreamId, rendition: Rendition) -> PathBuf {
-    stream_folder(root, stream).join(rendition.to_string())
+/// Where an object's file is.
+pub(super) fn path(root: &Path, object: Object) -> PathBuf {
+    root.join(name(object))
 }
 
 pub(super) fn stream_folder(root: &Path, stream: StreamId) -> PathBuf {

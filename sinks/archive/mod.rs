@@ -3,9 +3,10 @@
 //! ```text
 //! Media ──push──► queue ──► archive thread ──┬─► {stream}/{rendition}/{msn}.m4s, init-{run}.mp4
 //!        (bounded: a segment that            ├─► Announce: what was written, durably
-//!         finds no room is lost)             └─► deletes what is older than `keep`
+//!         finds no room is lost)             ├─► deletes what is older than `keep`
+//!                                            └─► upload ──► object store, if there is one
 //!
-//! viewers ──(hls::Cold)──► ArchiveReader ──► the same files
+//! viewers ──(hls::Cold)──► ArchiveReader ──► the same files, else the store
 //! restart ──restore──► hls::RestoredStream ◄── announcements
 //! the end ──record───► hls::vod::Recording ◄── announcements
 //! ```
@@ -32,6 +33,8 @@ mod reader;
 mod record;
 mod recording;
 mod restore;
+mod store;
+mod upload;
 mod worker;
 
 use std::collections::{BTreeSet, HashMap};
@@ -52,6 +55,8 @@ pub use reader::ArchiveReader;
 pub use record::{Announce, AnnounceError, Announcement, SegmentRecord, TrackRecord};
 pub use recording::record;
 pub use restore::restore;
+pub use store::{Store, StoreError, StoreFailure};
+pub use upload::{Spool, SpoolConfig, SpoolMetrics, Victim};
 
 /// What a job counts for beyond its media.
 const JOB_BYTES: usize = 256;
@@ -85,13 +90,23 @@ pub struct ArchiveConfig {
     /// Bytes of segments that were read back and stay in memory, for the next
     /// viewer at the same place. Default 32 MiB.
     pub read_cache_bytes_max: usize,
+    /// Where what is written goes up to, if anywhere. With
+    /// [`Keep::For`] only broadcasts that were recorded before go up.
+    pub spool: Option<SpoolConfig>,
 }
 
 impl ArchiveConfig {
     /// The defaults, below `root`.
     #[must_use]
     pub fn new(root: PathBuf, keep: Keep) -> Self {
-        Self { root, keep, threads: 1, queue_bytes_max: 64 << 20, read_cache_bytes_max: 32 << 20 }
+        Self {
+            root,
+            keep,
+            threads: 1,
+            queue_bytes_max: 64 << 20,
+            read_cache_bytes_max: 32 << 20,
+            spool: None,
+        }
     }
 }
 
@@ -148,6 +163,7 @@ struct Shared {
     config: ArchiveConfig,
     held: Mutex<HashMap<(StreamId, Rendition), Held>>,
     metrics: ArchiveMetrics,
+    spool: Option<Arc<Spool>>,
 }
 
 /// The writing side of the archive.
@@ -167,13 +183,20 @@ impl Archive {
     /// # Errors
     /// The root can't be made, or a thread not be started.
     pub fn start<A: Announce>(
-        config: ArchiveConfig,
+        mut config: ArchiveConfig,
         announce: impl Fn() -> A,
     ) -> Result<Self, ArchiveError> {
         std::fs::create_dir_all(&config.root)
             .map_err(|error| ArchiveError::Root(config.root.clone(), error))?;
-        let shared =
-            Arc::new(Shared { config, held: Mutex::default(), metrics: ArchiveMetrics::default() });
+        let only_recorded = config.keep != Keep::Forever;
+        let spool =
+            config.spool.take().map(|spool| Spool::new(spool, config.root.clone(), only_recorded));
+        let shared = Arc::new(Shared {
+            config,
+            held: Mutex::default(),
+            metrics: ArchiveMetrics::default(),
+            spool: spool.map(Arc::new),
+        });
         let (mut queues, mut threads) = (Vec::new(), Vec::new());
         for index in 0..shared.config.threads.max(1) {
             let queue = Arc::new(Queue::default());
@@ -244,7 +267,8 @@ impl Archive {
     }
 
     /// Deletes all of a finished stream's files; they are gone when this
-    /// returns. Deleting what isn't there does nothing. Blocks on the file system.
+    /// returns. Deleting what isn't there does nothing. Blocks on the file
+    /// system. Its objects are deleted by [`Archive::remove_stored`], after this.
     ///
     /// # Errors
     /// Some of them couldn't be deleted.
@@ -252,7 +276,62 @@ impl Archive {
         self.iframes.lock().retain(|(of, _), _| *of != stream);
         // The thread forgets what it knew of them.
         self.enqueue(stream, Job::Delete { stream }, 0);
+        if let Some(spool) = &self.shared.spool {
+            spool.forget(stream);
+        }
         files::remove_stream(&self.shared.config.root, stream)
+    }
+
+    /// Deletes all of a stream's objects from the store, if there is one.
+    /// Deleting what isn't there does nothing.
+    ///
+    /// # Errors
+    /// The store can't do it now.
+    pub async fn remove_stored(&self, stream: StreamId) -> Result<(), StoreFailure> {
+        match &self.shared.spool {
+            Some(spool) => spool.remove(stream).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The way to the store, if there is one.
+    #[must_use]
+    pub fn spool(&self) -> Option<&Arc<Spool>> {
+        self.shared.spool.as_ref()
+    }
+
+    /// Deletes a finished broadcast's files if all of them are in the store.
+    /// False: they aren't. Blocks on the file system.
+    ///
+    /// # Errors
+    /// Some of them couldn't be deleted; the next start tries again.
+    pub fn evict(&self, stream: StreamId) -> Result<bool, std::io::Error> {
+        let is_whole = self.shared.spool.as_ref().is_some_and(|spool| spool.release(stream));
+        if is_whole {
+            files::remove_stream(&self.shared.config.root, stream)?;
+        }
+        Ok(is_whole)
+    }
+
+    /// Deletes files that [`Spool::overflow`] picked, once it is announced
+    /// that they are lost. Blocks on the file system.
+    pub fn discard(&self, victims: &[Victim]) {
+        for victim in victims {
+            let Victim { stream, rendition, msn, .. } = *victim;
+            if let Some(held) = self.shared.held.lock().get_mut(&(stream, rendition)) {
+                held.lost.insert(msn);
+            }
+            let object = Object::Segment { stream, rendition, msn };
+            match std::fs::remove_file(files::path(&self.shared.config.root, object)) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    tracing::warn!(?object, %error, "a segment that was given up is still there");
+                }
+                _ => {}
+            }
+        }
+        if let Some(spool) = &self.shared.spool {
+            spool.discarded(victims);
+        }
     }
 
     /// Rebuilds a stream's past from its announcements, as far back as
@@ -293,7 +372,11 @@ impl Archive {
     ) -> Result<(), std::io::Error> {
         let path = files::path(&self.shared.config.root, Object::Recording { stream });
         let text = serde_json::to_vec(recording).map_err(std::io::Error::other)?;
-        files::replace(&path, &text)
+        files::replace(&path, &text)?;
+        if let Some(spool) = &self.shared.spool {
+            spool.push(Object::Recording { stream }, text.len() as u64, upload::wall_us());
+        }
+        Ok(())
     }
 
     fn is_whole(&self, stream: StreamId, rendition: Rendition, msn: u64, bytes: u64) -> bool {

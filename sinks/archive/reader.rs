@@ -1,4 +1,5 @@
-//! Reads segments back for viewers: one access however many ask at once.
+//! Reads segments back for viewers, from disk or else from the store: one
+//! access however many ask at once.
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
@@ -11,9 +12,10 @@ use records::StreamId;
 use tokio::sync::OnceCell;
 
 use super::{Shared, files};
-use crate::hls::{Cold, ColdError, ColdRead, Object};
+use crate::hls::{Cold, ColdError, ColdRead, Object, Opened};
 
-/// The reading side of the archive: files, with a small cache before them.
+/// The reading side of the archive: files and the store, with a small cache
+/// before them.
 pub struct ArchiveReader {
     shared: Arc<Shared>,
     cache: Mutex<Cache>,
@@ -56,7 +58,7 @@ impl ArchiveReader {
                 match read.await {
                     Ok(Ok(bytes)) => Ok(Bytes::from(bytes)),
                     Ok(Err(error)) if error.kind() == ErrorKind::NotFound => {
-                        Err(ColdError::Missing)
+                        self.read_stored(object).await
                     }
                     Ok(Err(error)) => Err(ColdError::Storage(Arc::new(error))),
                     Err(join) => Err(ColdError::Storage(Arc::new(io::Error::other(join)))),
@@ -68,6 +70,14 @@ impl ArchiveReader {
             self.cache.lock().settle(object, &outcome, self.shared.config.read_cache_bytes_max);
         }
         outcome
+    }
+
+    /// What is no longer on disk, if there is a store.
+    async fn read_stored(&self, object: Object) -> Result<Bytes, ColdError> {
+        match &self.shared.spool {
+            Some(spool) => spool.read(object).await,
+            None => Err(ColdError::Missing),
+        }
     }
 }
 
@@ -136,9 +146,17 @@ impl Cold for ArchiveReader {
         self.reopen(object, len)
     }
 
-    fn open(&self, object: Object) -> Result<Arc<File>, io::Error> {
+    fn open(&self, object: Object) -> Result<Opened, ColdError> {
         // Beside those that are kept open: these are many, and each is looked at once.
-        File::open(files::path(&self.shared.config.root, object)).map(Arc::new)
+        match File::open(files::path(&self.shared.config.root, object)) {
+            Ok(file) => Ok(Opened::File(file)),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let runtime = tokio::runtime::Handle::try_current()
+                    .map_err(|error| ColdError::Storage(Arc::new(io::Error::other(error))))?;
+                runtime.block_on(self.read_stored(object)).map(Opened::Bytes)
+            }
+            Err(error) => Err(ColdError::Storage(Arc::new(error))),
+        }
     }
 
     fn forget(&self, stream: StreamId) {

@@ -32,10 +32,11 @@ pub fn record(
                 let own = inits.entry(track.rendition).or_default();
                 own.entry(track.run).or_insert(track.shape);
             }
-            // The first announcement of a segment stands.
+            // The first announcement of a segment stands, but for its loss.
             Announcement::Segment(segment) => {
                 let own = numbers.entry(segment.msn).or_default();
-                own.entry(segment.rendition).or_insert(segment);
+                let lost = segment.lost;
+                own.entry(segment.rendition).or_insert(segment).lost |= lost;
             }
             Announcement::End => {}
         }
@@ -170,6 +171,17 @@ mod tests {
         assert_eq!(gaps(&recording.tracks[1]), [false, false, true, false]);
         assert!(record(broadcast(), |_, _, _| false).is_none());
         assert!(record([], |_, _, _| true).is_none());
+    }
+
+    #[test]
+    fn what_was_given_up_later_is_a_gap() {
+        let mut announced = broadcast();
+        let given_up = SegmentRecord { lost: true, ..segment(SOURCE, 4, 1) };
+        announced.push(Announcement::Segment(given_up));
+        let recording = record(announced, |_, _, _| true).unwrap();
+        assert_eq!(recording.duration_us(), 8_000_000);
+        let stored = |track: &RecordedTrack| track.stored.iter().flatten().count();
+        assert_eq!(recording.tracks.iter().map(stored).collect::<Vec<_>>(), [4, 3]);
     }
 
     #[test]

@@ -107,8 +107,9 @@ impl Past {
             Announcement::Segment(segment) => {
                 self.all.entry(segment.msn).or_insert_with(|| meta(&segment, true));
                 let own = self.tracks.entry(segment.rendition).or_default();
-                // The first announcement of a segment stands.
-                own.segments.entry(segment.msn).or_insert(segment);
+                // The first announcement of a segment stands, but for its loss.
+                let lost = segment.lost;
+                own.segments.entry(segment.msn).or_insert(segment).lost |= lost;
             }
             Announcement::End => self.ended = true,
         }

@@ -159,7 +159,7 @@ fn retention_deletes_the_oldest() {
     broadcast(&mut fake, 10).into_iter().for_each(|media| archive.push(media));
     let stream = fake.stream;
     archive.close();
-    let folder = files::folder(root.path(), stream, Rendition::Source);
+    let folder = files::stream_folder(root.path(), stream).join("source");
     let kept = std::fs::read_dir(folder).unwrap().count();
     // Segments of one second: the last, four more behind it, and the init.
     assert_eq!(kept, 6);

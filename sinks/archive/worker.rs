@@ -11,7 +11,7 @@ use records::{Pieces, Rendition, Segment, StreamId, TrackStart};
 
 use super::files::{self, Put};
 use super::queue::{Job, Queue};
-use super::{Announce, Announcement, Keep, SegmentRecord, Shared, TrackRecord};
+use super::{Announce, Announcement, Keep, SegmentRecord, Shared, TrackRecord, upload};
 use crate::hls::{Object, Shape};
 
 /// How often retention looks at streams that have ended, and a failed
@@ -63,7 +63,7 @@ impl<A: Announce> Worker<A> {
             }
             Job::End { stream } => {
                 self.say(stream, &Announcement::End);
-                self.ended.push((stream, Instant::now()));
+                self.end(stream);
             }
             Job::Adopt { stream, tracks, skipped, ended } => {
                 for (rendition, run, segments) in tracks {
@@ -76,10 +76,17 @@ impl<A: Announce> Worker<A> {
                     }
                 }
                 if ended {
-                    self.ended.push((stream, Instant::now()));
+                    self.end(stream);
                 }
             }
             Job::Delete { stream } => self.delete(stream),
+        }
+    }
+
+    fn end(&mut self, stream: StreamId) {
+        self.ended.push((stream, Instant::now()));
+        if let Some(spool) = &self.shared.spool {
+            spool.end(stream);
         }
     }
 
@@ -94,9 +101,13 @@ impl<A: Announce> Worker<A> {
             }
             held.run = Some(run);
         }
+        let bytes = start.header.len() as u64;
         if let Err(error) = files::put_if_absent(&path, &[start.header]) {
             tracing::warn!(%stream, %rendition, run, %error, "initialization section not stored");
             return;
+        }
+        if let Some(spool) = &self.shared.spool {
+            spool.push(Object::Init { stream, rendition, run }, bytes, upload::wall_us());
         }
         let shape = Shape::of(&start.init);
         let part_target = start.part_target;
@@ -159,6 +170,11 @@ impl<A: Announce> Worker<A> {
         let stored = !record.gap && !record.lost;
         let end_us = (record.start.as_micros()) + record.duration.as_micros();
         self.hold(key, msn, stored);
+        if let Some(spool) = self.shared.spool.as_ref().filter(|_| stored) {
+            spool.list(stream, msn, end_us);
+            let object = Object::Segment { stream, rendition, msn };
+            spool.push(object, record.bytes, record.wall_us);
+        }
         self.say(stream, &Announcement::Segment(record));
         self.age(key, msn, end_us, stored);
     }
@@ -218,6 +234,9 @@ impl<A: Announce> Worker<A> {
         for (msn, end_us, gap) in segments {
             self.hold(key, *msn, !gap);
             self.age(key, *msn, *end_us, !gap);
+            if let Some(spool) = &self.shared.spool {
+                spool.list(key.0, *msn, *end_us);
+            }
         }
         if let Some(held) = self.shared.held.lock().get_mut(&key) {
             held.run = run;
@@ -243,6 +262,9 @@ impl<A: Announce> Worker<A> {
         self.ages.retain(|(of, _), _| *of != stream);
         self.ended.retain(|(of, _)| *of != stream);
         self.shared.held.lock().retain(|(of, _), _| *of != stream);
+        if let Some(spool) = &self.shared.spool {
+            spool.forget(stream);
+        }
         if let Err(error) = files::remove_stream(&self.shared.config.root, stream) {
             tracing::warn!(%stream, %error, "a stream's files were not deleted");
         }

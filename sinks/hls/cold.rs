@@ -1,12 +1,15 @@
 //! Where bytes are read from once they have left memory.
 
+use std::error::Error;
 use std::fs::File;
 use std::future::Future;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::StatusCode;
 use records::{Rendition, StreamId};
 
 /// Names a stored object.
@@ -56,8 +59,71 @@ pub enum ColdError {
     #[error("the object is not stored")]
     Missing,
     /// Storage failed: a retry may help.
-    #[error("storage failed")]
+    #[error("storage failed: {0}")]
     Storage(#[source] Arc<io::Error>),
+    /// It is in a store that can't be reached, or refuses: a retry may help.
+    #[error("the archive's store is away: {0}")]
+    Away(#[source] Arc<dyn Error + Send + Sync>),
+    /// The store didn't answer in time: a retry may help.
+    #[error("the archive's store is too slow: {0}")]
+    Slow(#[source] Arc<dyn Error + Send + Sync>),
+}
+
+impl ColdError {
+    /// What a viewer is told: the status, and a sentence without our internals.
+    #[must_use]
+    pub fn answer(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::Missing => (StatusCode::NOT_FOUND, "no longer stored"),
+            Self::Storage(_) => (StatusCode::SERVICE_UNAVAILABLE, "storage failed; try again"),
+            Self::Away(_) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the archive's store can't be reached; try again shortly",
+            ),
+            Self::Slow(_) => (
+                StatusCode::GATEWAY_TIMEOUT,
+                "the archive's store did not answer in time; try again shortly",
+            ),
+        }
+    }
+}
+
+/// A stored object that is open for reading.
+#[derive(Debug)]
+pub enum Opened {
+    /// On disk.
+    File(File),
+    /// From elsewhere, all of it.
+    Bytes(Bytes),
+}
+
+impl Opened {
+    /// Fills `buffer` with what is at `at`. Blocks.
+    ///
+    /// # Errors
+    /// It can't be read, or ends before.
+    pub fn read_exact_at(&self, buffer: &mut [u8], at: u64) -> io::Result<()> {
+        match self {
+            Self::File(file) => file.read_exact_at(buffer, at),
+            Self::Bytes(bytes) => {
+                let from = usize::try_from(at).unwrap_or(usize::MAX);
+                let found = bytes.get(from..from.saturating_add(buffer.len()));
+                buffer.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
+                Ok(())
+            }
+        }
+    }
+
+    /// Its length in bytes.
+    ///
+    /// # Errors
+    /// It can't be asked for.
+    pub fn length(&self) -> io::Result<u64> {
+        match self {
+            Self::File(file) => file.metadata().map(|found| found.len()),
+            Self::Bytes(bytes) => Ok(bytes.len() as u64),
+        }
+    }
 }
 
 /// A read in progress.
@@ -84,13 +150,14 @@ pub trait Cold: Send + Sync + 'static {
         self.file(object, len)
     }
 
-    /// Opens a stored object, whatever is known of it. Blocks.
+    /// Opens a stored object, whatever is known of it. Blocks; for threads
+    /// of a runtime that may.
     ///
     /// # Errors
     /// It isn't stored, or storage failed.
-    fn open(&self, object: Object) -> Result<Arc<File>, io::Error> {
+    fn open(&self, object: Object) -> Result<Opened, ColdError> {
         let _ = object;
-        Err(io::ErrorKind::NotFound.into())
+        Err(ColdError::Missing)
     }
 
     /// Lets go of what is held of a stream whose objects were deleted.

@@ -50,7 +50,7 @@ pub(crate) mod fake;
 mod tests;
 
 pub use body::{HlsBody, InFile};
-pub use cold::{Cold, ColdError, ColdRead, NoCold, Object};
+pub use cold::{Cold, ColdError, ColdRead, NoCold, Object, Opened};
 pub use config::{HlsConfig, HlsConfigError};
 pub use origin::Origin;
 pub use problem::problem;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 
 use super::route::Route;
-use super::{HlsBody, problem};
+use super::{ColdError, HlsBody, problem};
 
 /// A request that is answered with an error.
 #[derive(Debug, PartialEq)]
@@ -27,6 +27,12 @@ impl Refusal {
 
     pub(super) fn unavailable(detail: &'static str) -> Self {
         Self { status: StatusCode::SERVICE_UNAVAILABLE, detail }
+    }
+
+    /// What is stored couldn't be read.
+    pub(super) fn cold(error: &ColdError) -> Self {
+        let (status, detail) = error.answer();
+        Self { status, detail }
     }
 }
 

@@ -16,7 +16,7 @@ use super::route::{Directives, Route};
 use super::stream::{Context, State, Stream};
 use super::text::Text;
 use super::track::{Arrived, Track};
-use super::{ColdError, HlsBody, InFile, Object};
+use super::{HlsBody, InFile, Object};
 
 type Answer<T> = Result<T, Refusal>;
 
@@ -373,10 +373,7 @@ async fn fetch(context: &Context, found: Found) -> Answer<HlsBody> {
     context.metrics.cold_reads_total.fetch_add(1, Ordering::Relaxed);
     let bytes = context.cold.read(object).await.map_err(|error| {
         context.metrics.cold_errors_total.fetch_add(1, Ordering::Relaxed);
-        match error {
-            ColdError::Missing => Refusal::not_found("no longer stored"),
-            ColdError::Storage(_) => Refusal::unavailable("storage failed; try again"),
-        }
+        Refusal::cold(&error)
     })?;
     match range {
         None => Ok(bytes.into()),

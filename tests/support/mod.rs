@@ -1,13 +1,16 @@
 //! What integration tests stand on: the real binary on ports of its own, and
 //! programs that we did not write.
 
+pub mod faults;
 pub mod feed;
 pub mod http;
 pub mod player;
 pub mod process;
 pub mod rtmp;
+pub mod s3;
 pub mod scene;
 pub mod server;
+#[allow(dead_code, reason = "the tests of the log, which include it as well, need more of it")]
 pub mod tansu;
 
 use std::path::PathBuf;

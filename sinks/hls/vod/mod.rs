@@ -68,8 +68,30 @@ pub enum VodError {
     #[error("recording.json of stream {0} can't be read ({1}); restore it from a backup")]
     Damaged(StreamId, Arc<serde_json::Error>),
     /// Storage failed: a retry may help.
-    #[error("storage failed")]
-    Storage(#[source] ColdError),
+    #[error(transparent)]
+    Storage(ColdError),
+}
+
+impl VodError {
+    /// What a viewer is told: the status, and a sentence without our internals.
+    #[must_use]
+    pub fn answer(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::Missing => ColdError::Missing.answer(),
+            Self::Outside => (StatusCode::NOT_FOUND, "the clip lies outside its recording"),
+            Self::Damaged(..) => (StatusCode::SERVICE_UNAVAILABLE, "storage failed; try again"),
+            Self::Storage(error) => error.answer(),
+        }
+    }
+}
+
+impl From<ColdError> for VodError {
+    fn from(error: ColdError) -> Self {
+        match error {
+            ColdError::Missing => Self::Missing,
+            error => Self::Storage(error),
+        }
+    }
 }
 
 /// A recording with the playlists that were asked for.
@@ -150,14 +172,15 @@ impl Library {
         let title = self.title(wanted).await?;
         let plan = async {
             let (recording, cold) = (Arc::clone(&title.recording), Arc::clone(&self.cold));
+            let runtime = tokio::runtime::Handle::current();
             let planned = tokio::task::spawn_blocking(move || {
-                mp4::plan(&recording, wanted.stream, |object| cold.open(object))
+                mp4::plan(&recording, wanted.stream, |object| {
+                    let _inside = runtime.enter();
+                    cold.open(object)
+                })
             });
-            let planned = planned.await.unwrap_or_else(|died| Err(io::Error::other(died)));
-            planned.map(Arc::new).map_err(|error| match error.kind() {
-                io::ErrorKind::NotFound => VodError::Missing,
-                _ => VodError::Storage(ColdError::Storage(Arc::new(error))),
-            })
+            let died = |died| Err(ColdError::Storage(Arc::new(io::Error::other(died))));
+            planned.await.unwrap_or_else(died).map(Arc::new).map_err(VodError::from)
         };
         title.download.get_or_try_init(|| plan).await.cloned()
     }
@@ -246,10 +269,7 @@ impl Library {
     }
 
     async fn read(&self, object: Object) -> Result<Bytes, VodError> {
-        self.cold.read(object).await.map_err(|error| match error {
-            ColdError::Missing => VodError::Missing,
-            ColdError::Storage(_) => VodError::Storage(error),
-        })
+        self.cold.read(object).await.map_err(VodError::from)
     }
 
     async fn title(&self, wanted: Wanted) -> Result<Arc<Title>, VodError> {
@@ -343,14 +363,11 @@ fn track(recording: &Recording, rendition: Rendition) -> Result<&RecordedTrack, 
 }
 
 fn refusal(wanted: Wanted, error: &VodError) -> Refusal {
-    match error {
-        VodError::Missing => Refusal::not_found("no longer stored"),
-        VodError::Outside => Refusal::not_found("the clip lies outside its recording"),
-        VodError::Damaged(..) | VodError::Storage(_) => {
-            tracing::warn!(stream = %wanted.stream, %error, "a video can't be played");
-            Refusal::unavailable("storage failed; try again")
-        }
+    if matches!(error, VodError::Damaged(..) | VodError::Storage(_)) {
+        tracing::warn!(stream = %wanted.stream, %error, "a video can't be played");
     }
+    let (status, detail) = error.answer();
+    Refusal { status, detail }
 }
 
 /// Adds what every response has.

@@ -44,8 +44,13 @@ pub(super) fn media(recording: &Recording, track: &RecordedTrack, iframes: bool)
     }
     let mut map = None;
     let mut ended_us = None;
+    // Gaps need a map too (bis 3.1.2): their run's, or before the first one any.
+    let first = recording.moments.iter().zip(&track.stored).find(|(_, stored)| stored.is_some());
+    let first_run = first.map(|(moment, _)| moment.run);
     for (moment, stored) in recording.moments.iter().zip(&track.stored) {
-        let run = stored.map(|_| moment.run).filter(|run| map != Some(*run));
+        let is_known = stored.is_some() || track.inits.iter().any(|(run, _)| *run == moment.run);
+        let run = if is_known { Some(moment.run) } else { first_run.filter(|_| map.is_none()) };
+        let run = run.filter(|run| map != Some(*run));
         map = run.or(map);
         if moment.discontinuity {
             ended_us = None;
@@ -123,6 +128,25 @@ mod tests {
         let iframes = media(&recording, &recording.tracks[1], true);
         assert!(iframes.contains("#EXT-X-I-FRAMES-ONLY\n"));
         assert_eq!(iframes.matches("#EXT-X-BYTERANGE:100@0\n#EXTINF").count(), 10);
+    }
+
+    #[test]
+    fn a_gap_at_the_beginning_has_a_map_too() {
+        let mut recording = recording();
+        let track = &mut recording.tracks[1];
+        track.stored[..2].fill(None);
+        let begin = "#EXT-X-MAP:URI=\"init-0.mp4\"\n#EXT-X-PROGRAM-DATE-TIME";
+        let list = media(&recording, &recording.tracks[1], false);
+        assert_eq!(list.find("#EXT-X-MAP"), list.find(begin), "{list}");
+        assert!(list.find(begin) < list.find("#EXT-X-GAP") && list.matches("GAP").count() == 2);
+        // Even if its own run has none here.
+        let track = &mut recording.tracks[1];
+        let behind = recording.moments.iter().position(|moment| moment.run == 1).unwrap();
+        track.stored[..behind].fill(None);
+        track.inits.retain(|(run, _)| *run == 1);
+        let list = media(&recording, &recording.tracks[1], false);
+        assert_eq!(list.matches("#EXT-X-MAP:URI=\"init-1.mp4\"").count(), 1, "{list}");
+        assert!(list.find("#EXT-X-MAP") < list.find("#EXT-X-GAP"), "{list}");
     }
 
     #[test]

@@ -19,9 +19,7 @@ mod samples;
 mod track;
 mod write;
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -29,10 +27,15 @@ use records::{Rendition, StreamId};
 
 use super::recording::{RecordedTrack, Recording};
 use super::still;
-use crate::hls::Object;
+use crate::hls::{ColdError, Object, Opened};
 use samples::Chunk;
 use track::Track;
 use write::Placed;
+
+/// Threads that read headers.
+const READERS: usize = 8;
+/// Segments for which another thread is worth it.
+const SHARE_MIN: usize = 32;
 
 /// The layout of a file.
 pub struct Download {
@@ -55,41 +58,41 @@ pub struct Piece {
 }
 
 /// A segment's header, read.
-struct Opened {
+struct Header {
     begin_us: i64,
     run: u64,
     object: Object,
     chunks: Vec<Chunk>,
 }
 
-/// Plans the file of a recording. Blocks on the file system: it reads the
-/// headers of every segment. `open` gives a stored file.
+/// Plans the file of a recording. Blocks: it reads the headers of every
+/// segment, some at once. `open` gives a stored object.
 ///
 /// # Errors
 /// A file can't be read, or isn't one of ours.
 pub(super) fn plan(
     recording: &Recording,
     stream: StreamId,
-    open: impl Fn(Object) -> io::Result<Arc<File>>,
-) -> io::Result<Download> {
+    open: impl Fn(Object) -> Result<Opened, ColdError> + Sync,
+) -> Result<Download, ColdError> {
     let best = recording.best().filter(|track| track.rendition.is_video());
     let sound = recording.tracks.iter().find(|track| track.rendition == Rendition::Audio);
     let chosen: Vec<_> = best.into_iter().chain(sound).collect();
 
     let mut segments = Vec::new();
     for recorded in &chosen {
-        segments.push(opened(recording, recorded, stream, &open)?);
+        segments.push(read_headers(recording, recorded, stream, &open)?);
     }
     let mut tracks = Vec::new();
-    for (recorded, opened) in chosen.iter().zip(&segments) {
-        tracks.push(joined(recorded, opened, stream, &open)?);
+    for (recorded, headers) in chosen.iter().zip(&segments) {
+        tracks.push(joined(recorded, headers, stream, &open)?);
     }
 
     // Segment by segment, so that players find sound and picture side by side.
     let mut order: Vec<_> = segments
         .iter()
         .enumerate()
-        .flat_map(|(track, opened)| opened.iter().map(move |segment| (track, segment)))
+        .flat_map(|(track, headers)| headers.iter().map(move |segment| (track, segment)))
         .collect();
     order.sort_by_key(|(track, segment)| (segment.begin_us, *track));
     let mut chunks = vec![Vec::new(); tracks.len()];
@@ -121,52 +124,74 @@ pub(super) fn plan(
 }
 
 /// Reads the headers of all that a rendition stored.
-fn opened(
+fn read_headers(
     recording: &Recording,
     recorded: &RecordedTrack,
     stream: StreamId,
-    open: &impl Fn(Object) -> io::Result<Arc<File>>,
-) -> io::Result<Vec<Opened>> {
-    let mut found = Vec::new();
+    open: &(impl Fn(Object) -> Result<Opened, ColdError> + Sync),
+) -> Result<Vec<Header>, ColdError> {
+    let mut places = Vec::new();
     let mut at_us = 0;
     for (moment, stored) in recording.moments.iter().zip(&recorded.stored) {
         if let Some(stored) = stored {
             let (rendition, msn) = (recorded.rendition, moment.msn);
             let object = Object::Segment { stream, rendition, msn };
-            let file = open(object)?;
-            let chunks =
-                samples::chunks(stored.bytes, |at, buffer| file.read_exact_at(buffer, at))?;
             let begin_us = at_us + stored.start_us - moment.start_us;
-            found.push(Opened { begin_us, run: moment.run, object, chunks });
+            places.push((object, stored.bytes, begin_us, moment.run));
         }
         at_us += moment.end_us - moment.start_us;
     }
-    Ok(found)
+    let read = |places: &[(Object, u64, i64, u64)]| {
+        let each = places.iter().map(|&(object, bytes, begin_us, run)| {
+            let file = open(object)?;
+            let chunks = samples::chunks(bytes, |at, buffer| file.read_exact_at(buffer, at));
+            Ok(Header { begin_us, run, object, chunks: chunks.map_err(failed)? })
+        });
+        each.collect::<Result<Vec<_>, ColdError>>()
+    };
+    // From a store each takes its time, so several are read at once.
+    let share = places.len().div_ceil(READERS).max(SHARE_MIN);
+    std::thread::scope(|scope| {
+        let read = &read;
+        let readers: Vec<_> =
+            places.chunks(share).map(|own| scope.spawn(move || read(own))).collect();
+        let mut all = Vec::with_capacity(places.len());
+        for reader in readers {
+            let died = |_| Err(failed(io::Error::other("a thread that read headers died")));
+            all.extend(reader.join().unwrap_or_else(died)?);
+        }
+        Ok(all)
+    })
+}
+
+fn failed(error: io::Error) -> ColdError {
+    ColdError::Storage(Arc::new(error))
 }
 
 /// Puts a rendition's segments on one timeline.
 fn joined(
     recorded: &RecordedTrack,
-    opened: &[Opened],
+    headers: &[Header],
     stream: StreamId,
-    open: &impl Fn(Object) -> io::Result<Arc<File>>,
-) -> io::Result<Track> {
+    open: &impl Fn(Object) -> Result<Opened, ColdError>,
+) -> Result<Track, ColdError> {
     let mut runs: Vec<(u64, u32, Vec<u8>)> = Vec::new();
-    for segment in opened {
+    for segment in headers {
         if runs.last().is_some_and(|(run, ..)| *run == segment.run) {
             continue;
         }
         let object = Object::Init { stream, rendition: recorded.rendition, run: segment.run };
         let file = open(object)?;
-        let mut init = vec![0; usize::try_from(file.metadata()?.len()).unwrap_or(0)];
-        file.read_exact_at(&mut init, 0)?;
+        let mut init = vec![0; usize::try_from(file.length().map_err(failed)?).unwrap_or(0)];
+        file.read_exact_at(&mut init, 0).map_err(failed)?;
         let (timescale, entry) = still::sample_entry(&init).ok_or_else(|| {
-            io::Error::new(io::ErrorKind::InvalidData, "an initialization section isn't ours")
+            let why = "an initialization section isn't ours";
+            failed(io::Error::new(io::ErrorKind::InvalidData, why))
         })?;
         runs.push((segment.run, timescale, entry.to_vec()));
     }
     let mut track = Track::new(runs.iter().map(|(_, timescale, _)| *timescale));
-    for segment in opened {
+    for segment in headers {
         let of = runs.iter().find(|(run, ..)| *run == segment.run);
         if let Some((_, timescale, entry)) = of {
             track.segment(segment.begin_us, *timescale, entry, &segment.chunks);

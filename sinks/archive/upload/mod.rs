@@ -1,0 +1,473 @@
+//! Files on their way to the object store; the folder is their spool.
+//!
+//! ```text
+//! archive thread ─ file written ─┐                       ┌─► store, PutMode::Create
+//! restart ─ scan beyond marks ───┼─► Waiting ─ attempts ─┤
+//! recorder ─ recording.json ─────┘      │                └─► uploaded.json, every few seconds
+//!                                       └─ over its bound ─► victims, to whoever announces them
+//! viewers ─ what is no longer here ─► Spool::read ─► store
+//! ```
+//!
+//! - **Enters**: names of files that are written. **Leaves**: objects; victims
+//!   when too much waits; bytes for viewers of what has left the disk.
+//! - **Held**: a name and a length for each file that waits, no bytes but those
+//!   under way: at most `uploads` files at a time.
+//! - **Ends** with [`Spool::close`], which lets what is under way end. What
+//!   waits is found again by the next start.
+//! - **Never here**: waiting by a caller that isn't a viewer; deciding that a
+//!   broadcast leaves the disk, or what is announced.
+//!
+//! An object is put unless it is there; one that is there is done. So a kill
+//! between an upload and its mark costs a question, and nothing goes up twice.
+//! The store slow, refusing, away: each rendition tries again, in order and
+//! for ever, after a pause that grows (`waiting`).
+
+mod mark;
+mod waiting;
+
+use std::io::ErrorKind;
+use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use parking_lot::Mutex;
+use records::StreamId;
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+
+use super::files;
+use super::store::{Store, StoreFailure, Stored};
+use crate::hls::{ColdError, Object};
+use waiting::{Item, Name, Outcome, Task, Waiting};
+
+pub use waiting::Victim;
+
+/// How often it is written down how far broadcasts went up.
+const MARK_EVERY: Duration = Duration::from_secs(10);
+
+/// How long a viewer waits for the store.
+const READ_MAX: Duration = Duration::from_secs(12);
+
+/// Objects that are read for viewers at once, which bounds memory.
+const READS_MAX: usize = 64;
+
+/// Settings of the store and the way to it.
+#[derive(Clone, Debug)]
+pub struct SpoolConfig {
+    /// Where files go up to.
+    pub store: Store,
+    /// Bytes of segments that may wait; beyond it the least valuable are given up.
+    pub bytes_max: u64,
+    /// Uploads at a time.
+    pub uploads: usize,
+    /// What live playlists list: never given up.
+    pub window: Duration,
+    /// For how long after the end of a broadcast.
+    pub listed_for: Duration,
+}
+
+/// Counters of the way to the store and back.
+#[derive(Default)]
+pub struct SpoolMetrics {
+    /// Objects put.
+    pub uploads_total: AtomicU64,
+    /// Their bytes.
+    pub upload_bytes_total: AtomicU64,
+    /// Objects that were there already.
+    pub repeats_total: AtomicU64,
+    /// Objects that were there already, and other than the file here.
+    pub conflicts_total: AtomicU64,
+    /// Attempts that failed; each is repeated.
+    pub errors_total: AtomicU64,
+    /// Segments given up because too much waited.
+    pub lost_total: AtomicU64,
+    /// Files that were gone before they went up.
+    pub gone_total: AtomicU64,
+    /// Objects read for viewers.
+    pub reads_total: AtomicU64,
+    /// Such reads that failed.
+    pub read_errors_total: AtomicU64,
+    /// Broadcasts that left the disk.
+    pub evicted_total: AtomicU64,
+}
+
+/// Announces the end of the uploads to their task.
+type Running = (watch::Sender<bool>, JoinHandle<()>);
+
+/// See the module.
+pub struct Spool {
+    config: SpoolConfig,
+    root: PathBuf,
+    /// Only recorded broadcasts go up: nothing else is kept.
+    only_recorded: bool,
+    waiting: Mutex<Waiting>,
+    /// There is more to do, or less.
+    changed: Notify,
+    /// More waits than may.
+    over: Notify,
+    /// An upload ended.
+    settled: Notify,
+    /// A broadcast is in the store, all of it.
+    whole: Notify,
+    reads: Semaphore,
+    task: Mutex<Option<Running>>,
+    metrics: SpoolMetrics,
+}
+
+impl Spool {
+    pub(super) fn new(config: SpoolConfig, root: PathBuf, only_recorded: bool) -> Self {
+        let waiting = Waiting::new(config.uploads, config.window, config.listed_for);
+        Self {
+            config,
+            root,
+            only_recorded,
+            waiting: Mutex::new(waiting),
+            changed: Notify::new(),
+            over: Notify::new(),
+            settled: Notify::new(),
+            whole: Notify::new(),
+            reads: Semaphore::new(READS_MAX),
+            task: Mutex::default(),
+            metrics: SpoolMetrics::default(),
+        }
+    }
+
+    /// Begins to upload, on the runtime that this is called on: first what an
+    /// earlier process left.
+    pub fn start(self: &Arc<Self>) {
+        let (stop, stopping) = watch::channel(false);
+        let task = tokio::spawn(Arc::clone(self).run(stopping));
+        *self.task.lock() = Some((stop, task));
+    }
+
+    /// Lets uploads that are under way end, for `patience` at the longest, and
+    /// writes down how far broadcasts went up.
+    pub async fn close(&self, patience: Duration) {
+        let running = self.task.lock().take();
+        let Some((stop, mut task)) = running else { return };
+        stop.send_replace(true);
+        if timeout(patience, &mut task).await.is_err() {
+            task.abort();
+            self.write_marks().await;
+        }
+    }
+
+    /// A file is written.
+    pub(super) fn push(&self, object: Object, bytes: u64, at_us: u64) {
+        let (rendition, name) = match object {
+            Object::Segment { rendition, msn, .. } => (rendition, Name::Segment(msn)),
+            Object::Init { rendition, run, .. } => (rendition, Name::Init(run)),
+            Object::Recording { stream } => {
+                let item = Item { bytes, at_us, is_found: false };
+                self.waiting.lock().recording(stream, item, now());
+                self.changed.notify_one();
+                return;
+            }
+        };
+        if self.only_recorded {
+            return;
+        }
+        let item = Item { bytes, at_us, is_found: false };
+        let is_over = {
+            let mut waiting = self.waiting.lock();
+            waiting.push(object.stream(), rendition, name, item, now());
+            waiting.bytes > self.config.bytes_max
+        };
+        self.changed.notify_one();
+        if is_over {
+            self.over.notify_one();
+        }
+    }
+
+    /// Live playlists may list this segment.
+    pub(super) fn list(&self, stream: StreamId, msn: u64, end_us: i64) {
+        if !self.only_recorded {
+            self.waiting.lock().list(stream, msn, end_us);
+        }
+    }
+
+    /// The broadcast is over.
+    pub(super) fn end(&self, stream: StreamId) {
+        self.waiting.lock().end(stream, now());
+    }
+
+    async fn run(self: Arc<Self>, mut stopping: watch::Receiver<bool>) {
+        self.find().await;
+        let mut uploads = JoinSet::new();
+        let mut marks = interval(MARK_EVERY);
+        marks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut is_stopping = false;
+        loop {
+            let next_turn = {
+                let mut waiting = self.waiting.lock();
+                while !is_stopping && let Some(task) = waiting.next(now()) {
+                    uploads.spawn(Arc::clone(&self).attempt(task));
+                }
+                waiting.next_turn()
+            };
+            if is_stopping && uploads.is_empty() {
+                break;
+            }
+            let until = next_turn.filter(|_| !is_stopping).map(Instant::from_std);
+            tokio::select! {
+                Some(done) = uploads.join_next(), if !uploads.is_empty() => {
+                    // Attempts catch their panics, and nobody aborts them.
+                    if let Ok((task, outcome)) = done {
+                        self.settle(&task, &outcome).await;
+                    }
+                }
+                () = self.changed.notified() => {}
+                () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {}
+                _ = marks.tick() => self.write_marks().await,
+                _ = stopping.changed(), if !is_stopping => is_stopping = true,
+            }
+        }
+        self.write_marks().await;
+    }
+
+    /// Takes up what an earlier process left.
+    async fn find(&self) {
+        let (root, only_recorded) = (self.root.clone(), self.only_recorded);
+        let found = tokio::task::spawn_blocking(move || mark::scan(&root, only_recorded)).await;
+        let mut waiting = self.waiting.lock();
+        for mark::Found { stream, mark, items, recording } in found.unwrap_or_default() {
+            waiting.found(stream, mark, items, recording, now());
+        }
+        if waiting.objects > 0 {
+            let (objects, bytes) = (waiting.objects, waiting.bytes);
+            tracing::info!(objects, bytes, store = %self.config.store, "files wait for the store");
+        }
+        drop(waiting);
+        self.over.notify_one();
+        self.whole.notify_one();
+    }
+
+    async fn attempt(self: Arc<Self>, task: Task) -> (Task, Outcome) {
+        let outcome = AssertUnwindSafe(self.upload(&task)).catch_unwind().await;
+        (task, outcome.unwrap_or(Outcome::Failed))
+    }
+
+    async fn upload(&self, task: &Task) -> Outcome {
+        let (object, metrics) = (task.object(), &self.metrics);
+        if task.item.is_found {
+            match self.config.store.length(object).await {
+                Ok(length) if length == task.item.bytes => {
+                    metrics.repeats_total.fetch_add(1, Ordering::Relaxed);
+                    return Outcome::Up;
+                }
+                Ok(_) | Err(StoreFailure::Missing) => {}
+                Err(failure) => return Outcome::Away(failure.to_string()),
+            }
+        }
+        let path = files::path(&self.root, object);
+        let read = tokio::task::spawn_blocking(move || std::fs::read(path)).await;
+        let bytes = match read.unwrap_or_else(|died| Err(std::io::Error::other(died))) {
+            Ok(bytes) => Bytes::from(bytes),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Outcome::Gone,
+            Err(error) => {
+                tracing::warn!(?object, %error, "a file that is to go up can't be read");
+                return Outcome::Failed;
+            }
+        };
+        let length = bytes.len() as u64;
+        match self.config.store.put(object, bytes).await {
+            Ok(Stored::Written) => {
+                metrics.uploads_total.fetch_add(1, Ordering::Relaxed);
+                metrics.upload_bytes_total.fetch_add(length, Ordering::Relaxed);
+                Outcome::Up
+            }
+            Ok(Stored::Kept) => {
+                metrics.repeats_total.fetch_add(1, Ordering::Relaxed);
+                Outcome::Up
+            }
+            Ok(Stored::Other(found)) => {
+                metrics.conflicts_total.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(?object, length, found, "the store has another object of that name");
+                Outcome::Up
+            }
+            Err(failure) => Outcome::Away(failure.to_string()),
+        }
+    }
+
+    async fn settle(&self, task: &Task, outcome: &Outcome) {
+        match outcome {
+            Outcome::Up => {}
+            Outcome::Gone => {
+                self.metrics.gone_total.fetch_add(1, Ordering::Relaxed);
+                let object = task.object();
+                tracing::warn!(?object, "a file was gone before it went up");
+            }
+            Outcome::Failed | Outcome::Away(_) => {
+                self.metrics.errors_total.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let (was_away, is_away, is_whole, objects) = {
+            let mut waiting = self.waiting.lock();
+            let was_away = waiting.trouble.is_some();
+            let is_whole = waiting.settle(task, outcome, now());
+            (was_away, waiting.trouble.clone(), is_whole, waiting.objects)
+        };
+        let store = &self.config.store;
+        match is_away {
+            Some(why) if !was_away => {
+                tracing::warn!(%store, why, "the store is away; segments wait on disk");
+            }
+            None if was_away => tracing::info!(%store, objects, "the store is back"),
+            _ => {}
+        }
+        self.settled.notify_waiters();
+        if is_whole {
+            // So that a restart needn't look at its files.
+            self.write_marks().await;
+            self.whole.notify_one();
+        }
+    }
+
+    async fn write_marks(&self) {
+        let marks = self.waiting.lock().take_marks();
+        if marks.is_empty() {
+            return;
+        }
+        let root = self.root.clone();
+        let written = tokio::task::spawn_blocking(move || {
+            for (stream, mark) in marks {
+                if let Err(error) = mark::write(&root, stream, &mark) {
+                    tracing::warn!(%stream, %error, "how far a broadcast went up isn't noted");
+                }
+            }
+        });
+        // A panic in there is logged; the next marks come in seconds.
+        let _ = written.await;
+    }
+
+    /// Waits until more waits for the store than may, and picks what is given
+    /// up. The picked are neither uploaded nor deleted until
+    /// [`super::Archive::discard`] or [`Spool::spare`] is called with them.
+    pub async fn overflow(&self) -> Vec<Victim> {
+        loop {
+            let victims = self.waiting.lock().give_up(self.config.bytes_max, now());
+            if !victims.is_empty() {
+                return victims;
+            }
+            self.over.notified().await;
+        }
+    }
+
+    /// Lets what was picked go up after all, or be picked again.
+    pub fn spare(&self, victims: &[Victim]) {
+        self.waiting.lock().given_up(victims, false, now());
+        self.changed.notify_one();
+        self.over.notify_one();
+    }
+
+    pub(super) fn discarded(&self, victims: &[Victim]) {
+        self.waiting.lock().given_up(victims, true, now());
+        self.metrics.lost_total.fetch_add(victims.len() as u64, Ordering::Relaxed);
+        self.changed.notify_one();
+    }
+
+    /// Waits until another broadcast is in the store, all of it.
+    pub async fn another_whole(&self) {
+        self.whole.notified().await;
+    }
+
+    /// Broadcasts that are in the store, all of them, and on disk as well.
+    #[must_use]
+    pub fn whole(&self) -> Vec<StreamId> {
+        let waiting = self.waiting.lock();
+        waiting.broadcasts().into_iter().filter(|stream| waiting.is_whole(*stream)).collect()
+    }
+
+    /// Forgets a broadcast if all of it is in the store. True if it was.
+    pub(super) fn release(&self, stream: StreamId) -> bool {
+        let mut waiting = self.waiting.lock();
+        let is_whole = waiting.is_whole(stream);
+        if is_whole {
+            waiting.forget(stream);
+            self.metrics.evicted_total.fetch_add(1, Ordering::Relaxed);
+        }
+        is_whole
+    }
+
+    /// Nothing more of this broadcast goes up.
+    pub(super) fn forget(&self, stream: StreamId) {
+        self.waiting.lock().forget(stream);
+    }
+
+    /// Deletes a forgotten broadcast's objects, once none is under way.
+    pub(super) async fn remove(&self, stream: StreamId) -> Result<(), StoreFailure> {
+        loop {
+            let settled = self.settled.notified();
+            if !self.waiting.lock().is_busy(stream) {
+                break;
+            }
+            settled.await;
+        }
+        let objects = self.config.store.remove(stream).await?;
+        tracing::debug!(%stream, objects, "deleted from the store");
+        Ok(())
+    }
+
+    /// Reads an object for a viewer.
+    pub(super) async fn read(&self, object: Object) -> Result<Bytes, ColdError> {
+        self.metrics.reads_total.fetch_add(1, Ordering::Relaxed);
+        let read = timeout(READ_MAX, async {
+            // Never closed.
+            let _turn = self.reads.acquire().await;
+            self.config.store.get(object).await
+        });
+        let failure = match read.await {
+            Ok(Ok(bytes)) => return Ok(bytes),
+            Ok(Err(StoreFailure::Missing)) => return Err(ColdError::Missing),
+            Ok(Err(failure)) => failure,
+            Err(_) => StoreFailure::Slow(format!("no answer in {} s", READ_MAX.as_secs())),
+        };
+        self.metrics.read_errors_total.fetch_add(1, Ordering::Relaxed);
+        Err(match failure {
+            StoreFailure::Slow(_) => ColdError::Slow(Arc::new(failure)),
+            _ => ColdError::Away(Arc::new(failure)),
+        })
+    }
+
+    /// Counters.
+    #[must_use]
+    pub fn metrics(&self) -> &SpoolMetrics {
+        &self.metrics
+    }
+
+    /// Objects that wait for the store, and bytes of the segments among them.
+    #[must_use]
+    pub fn waiting(&self) -> (u64, u64) {
+        let waiting = self.waiting.lock();
+        (waiting.objects, waiting.bytes)
+    }
+
+    /// Why the store takes nothing now; None: it does, or nothing was tried.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.waiting.lock().trouble.clone()
+    }
+
+    /// Where files go up to.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.config.store
+    }
+}
+
+/// Wall clock in microseconds since 1970.
+pub(super) fn wall_us() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as u64
+}
+
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
+}
+
+#[cfg(test)]
+mod tests;
