@@ -8,7 +8,7 @@ use datafusion::error::Result;
 use datafusion::functions::datetime::date_bin;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility, cast,
 };
 
 /// Monday, 3 January 2000: weeks begin on Mondays.
@@ -81,7 +81,9 @@ impl ScalarUDFImpl for TimeBucket {
             };
             args.push(Expr::Literal(origin_for(width), None));
         }
-        Ok(ExprSimplifyResult::Simplified(date_bin().call(args)))
+        // Said once more: date_bin's own type is found by its first signature, nanoseconds.
+        let bucket = cast(date_bin().call(args), utc(TimeUnit::Microsecond));
+        Ok(ExprSimplifyResult::Simplified(bucket))
     }
 
     fn invoke_with_args(&self, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
