@@ -3,7 +3,7 @@
 #   make run     build, start on ./data, publish the sample clip, print the page to open
 #   make test    formatting, lints, unit, integration and browser tests, notebooks
 #   make bench   the README's figures, each beside its peer in the same run
-#   make soak    kills, rescales and faults for SOAK_MINUTES (default 10)
+#   make soak    kills, rescales and faults for SOAK_MINUTES (default 10); 200 kills of the lake on each log
 #   make fuzz    libFuzzer on what strangers send, FUZZ_SECONDS (default 60) for each target
 #   make notebooks   executes the notebooks against broadcasts of their own (a minute)
 #   make python-lake   what the tests read the lake with besides our own code

@@ -33,8 +33,10 @@ use crate::support::scene::server_with;
 use crate::support::server::{Server, Stream, TOKEN, binary};
 use crate::support::tansu::Tansu;
 
-/// Kills of `make test`; of `make soak`.
+/// Kills of `make test`. The broker of the tests takes its time at each start.
 const KILLS: u32 = 10;
+const KAFKA_KILLS: u32 = 5;
+/// Kills of `make soak`.
 const SOAK_KILLS: u32 = 200;
 
 const PUBLISHERS: usize = 2;
@@ -47,7 +49,7 @@ async fn once_through_kills() {
 #[tokio::test(flavor = "multi_thread")]
 async fn once_through_kills_on_kafka() {
     let broker = tokio::task::spawn_blocking(Tansu::start).await.expect("a broker");
-    once(KILLS, Some(&broker.url("once"))).await;
+    once(KAFKA_KILLS, Some(&broker.url("once"))).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -301,6 +303,9 @@ struct Event {
     detail: Option<String>,
 }
 
+/// What an event says: the state, and whether the stream is deleted.
+type What<'a> = (&'a str, bool);
+
 impl Event {
     fn origin(&self) -> Origin {
         (self.log_partition, self.log_offset)
@@ -417,7 +422,7 @@ impl Lake {
         let health = rows("stream_health", seconds.collect());
         for (rows, topic) in [(events, Topic::Events), (health, Topic::Health)] {
             let records = records(&in_log(log, topic).await);
-            assert!(records.len() > 20, "{} records of {topic}", records.len());
+            assert!(records.len() >= 8, "{} records of {topic}", records.len());
             assert_eq!(&records - &rows, none, "lost of {topic}");
             assert_eq!(&rows - &records, none, "made up of {topic}");
         }
@@ -442,7 +447,7 @@ impl Lake {
 
     /// What the records say is said once, too.
     fn says_each_thing_once(&self) {
-        let mut said: BTreeMap<&str, Vec<(i64, (&str, bool))>> = BTreeMap::new();
+        let mut said: BTreeMap<&str, Vec<(i64, What<'_>)>> = BTreeMap::new();
         for event in &self.events {
             let what = (event.kind.as_str(), event.is_deleted());
             said.entry(&event.stream_id).or_default().push((event.log_offset, what));
