@@ -51,8 +51,12 @@ fn videos(app: &App, text: &mut Exposition) {
         .sample(&[("kind", &"recording")], all.len() - clips)
         .sample(&[("kind", &"clip")], clips);
     let bytes: u64 = all.iter().filter(|v| v.clip.is_none()).map(|entry| entry.bytes).sum();
-    text.family("millstream_video_bytes", "gauge", "Segments of recordings on disk.")
-        .sample(&[], bytes);
+    text.family(
+        "millstream_video_bytes",
+        "gauge",
+        "Segments of recordings, on disk or in the store.",
+    )
+    .sample(&[], bytes);
     let outcomes = &app.recorder.counts;
     text.family("millstream_recordings_total", "counter", "Broadcasts that became videos.")
         .sample(&[], outcomes.recorded_total.load(Relaxed));

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
-use object_store::aws::AmazonS3Builder;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::local::LocalFileSystem;
@@ -136,7 +136,14 @@ impl Store {
             }
             ObjectStoreScheme::AmazonS3 => {
                 let builder = AmazonS3Builder::from_env().with_url(url).with_retry(retry);
-                let builder = configure("s3", builder, options, AmazonS3Builder::with_config)?;
+                let mut builder = configure("s3", builder, options, AmazonS3Builder::with_config)?;
+                let endpoint = builder.get_config_value(&AmazonS3ConfigKey::Endpoint);
+                if !chooses_hashes(options) && endpoint.is_none_or(|url| url.starts_with("https:"))
+                {
+                    // TLS sees to it that what arrives is what was sent. Hashing
+                    // it as well would cost more than reading and sending it.
+                    builder = builder.with_unsigned_payload(true);
+                }
                 Arc::new(builder.build().map_err(unusable)?)
             }
             ObjectStoreScheme::MicrosoftAzure => {
@@ -204,6 +211,13 @@ impl Store {
         let gone = gone.try_fold(0, |count, _| async move { Ok(count + 1) });
         Ok(in_time(gone).await?)
     }
+}
+
+/// Whether the operator says if S3 gets a hash of what is sent.
+fn chooses_hashes(options: &BTreeMap<String, String>) -> bool {
+    let names = ["unsigned_payload", "aws_unsigned_payload"];
+    options.keys().any(|name| names.contains(&&*name.to_ascii_lowercase()))
+        || std::env::var_os("AWS_UNSIGNED_PAYLOAD").is_some()
 }
 
 /// Sets each option that the builder knows.

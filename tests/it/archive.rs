@@ -114,9 +114,9 @@ async fn a_broadcast_reaches_the_store_through_faults_and_kills() {
     // Whatever happened to the store: no viewer noticed.
     assert_clean(&player.finish().await);
 
-    let player = Player::start(&stream);
     server.restart("KILL").await;
     drop(publisher);
+    let player = Player::start(&stream);
     let mut publisher = reconnect(&server, &stream).await;
     feed(&mut publisher, next, seconds(3)).await;
     publisher.finish().await;

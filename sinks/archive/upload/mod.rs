@@ -38,7 +38,7 @@ use parking_lot::Mutex;
 use records::StreamId;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
 use super::files;
 use super::store::{Store, StoreFailure, Stored};
@@ -52,6 +52,10 @@ const MARK_EVERY: Duration = Duration::from_secs(10);
 
 /// How long a viewer waits for the store.
 const READ_MAX: Duration = Duration::from_secs(12);
+
+/// Pauses between attempts to read for a viewer: a store's single failures
+/// are no reason for a player to stop.
+const READ_PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(400)];
 
 /// Objects that are read for viewers at once, which bounds memory.
 const READS_MAX: usize = 64;
@@ -419,7 +423,13 @@ impl Spool {
         let read = timeout(READ_MAX, async {
             // Never closed.
             let _turn = self.reads.acquire().await;
-            self.config.store.get(object).await
+            let mut pauses = READ_PAUSES.iter();
+            loop {
+                match (self.config.store.get(object).await, pauses.next()) {
+                    (Err(StoreFailure::Refused(_)), Some(pause)) => sleep(*pause).await,
+                    (done, _) => return done,
+                }
+            }
         });
         let failure = match read.await {
             Ok(Ok(bytes)) => return Ok(bytes),
