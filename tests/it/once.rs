@@ -35,7 +35,7 @@ use crate::support::tansu::Tansu;
 
 /// Kills of `make test`. The broker of the tests takes its time at each start.
 const KILLS: u32 = 10;
-const KAFKA_KILLS: u32 = 5;
+const KAFKA_KILLS: u32 = 4;
 /// Kills of `make soak`.
 const SOAK_KILLS: u32 = 200;
 
