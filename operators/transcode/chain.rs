@@ -93,7 +93,7 @@ pub(super) fn make(factory: &'static str) -> Result<gst::Element, TranscodeError
 }
 
 /// Sets a property from text, if the element has it and takes the value.
-fn set(element: &gst::Element, name: &str, value: &str) {
+pub(super) fn set(element: &gst::Element, name: &str, value: &str) {
     let Some(spec) = element.find_property(name) else {
         tracing::debug!(element = %element.name(), name, "property unknown to this version");
         return;

@@ -46,6 +46,7 @@ mod rung;
 mod scale;
 mod session;
 mod shed;
+mod sprite;
 mod tee;
 mod thumbnail;
 mod timeline;
@@ -66,6 +67,7 @@ use runtime::Intake;
 pub use config::{PRESETS, TranscodeConfig};
 pub use event::{EventKind, EventSink, RungStats, StreamStats, TranscodeEvent};
 pub use inventory::{Candidate, Inventory, inventory};
+pub use sprite::{Grid, sprite};
 pub use thumbnail::{ThumbnailError, thumbnail};
 
 use event::Reporter;

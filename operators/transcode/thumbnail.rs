@@ -76,7 +76,7 @@ pub fn thumbnail(
 }
 
 /// The first software decoder that is there, with its parser.
-fn decoder(init: &TrackInit) -> Result<Vec<gst::Element>, TranscodeError> {
+pub(super) fn decoder(init: &TrackInit) -> Result<Vec<gst::Element>, TranscodeError> {
     let mut missing = TranscodeError::Source { reason: "has a codec without a decoder" };
     let software =
         |d: &&super::candidates::Decoder| d.codec == init.codec && d.memory == Memory::System;

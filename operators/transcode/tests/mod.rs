@@ -2,4 +2,5 @@
 
 mod fixture;
 mod ladder;
+mod sprite;
 mod trouble;

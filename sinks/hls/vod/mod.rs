@@ -1,7 +1,7 @@
 //! Recordings to viewers: finished broadcasts, and clips of them.
 //!
 //! ```text
-//! archive::record ──► recording.json ──(Cold)──► Library ──► playlists, made once
+//! archive::record ──► recording.json ──(Cold)──► Library ──► playlists, storyboard: made once
 //! segment files ─────────────────────(Cold)────►    └──────► the same bodies as live
 //! ```
 //!
@@ -17,11 +17,13 @@ mod mp4;
 mod playlist;
 mod recording;
 mod still;
+mod storyboard;
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::sync::Arc;
+use std::os::unix::fs::FileExt;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
@@ -31,6 +33,9 @@ use tokio::sync::OnceCell;
 
 pub use mp4::{Download, Piece};
 pub use recording::{Moment, RecordedRendition, RecordedTrack, Recording, Stored, end_us};
+pub use storyboard::{Sheet, sheet_number};
+
+use storyboard::Layout;
 
 use super::reply::{self, Refusal};
 use super::route::Route;
@@ -99,6 +104,7 @@ struct Title {
     recording: Arc<Recording>,
     begin_at_us: i64,
     texts: Mutex<HashMap<Route, Arc<Text>>>,
+    storyboard: OnceLock<Option<Arc<Text>>>,
     download: OnceCell<Arc<Download>>,
 }
 
@@ -160,7 +166,31 @@ impl Library {
         let init = Object::Init { stream: wanted.stream, rendition, run };
         let segment = Object::Segment { stream: wanted.stream, rendition, msn };
         let (init, segment) = (self.read(init).await?, self.read(segment).await?);
-        Ok(still::picture(&place, &init, &segment.slice(..segment.len().min(end as usize))))
+        let sample = still::sample(&place, &segment.slice(..segment.len().min(end as usize)));
+        Ok(still::configuration(&init).zip(sample))
+    }
+
+    /// The key pictures of sheet `number` of a video's storyboard, which are
+    /// what `storyboard-{number}.jpg` shows. None: it has no such sheet.
+    ///
+    /// # Errors
+    /// See [`VodError`].
+    pub async fn sheet(&self, wanted: Wanted, number: usize) -> Result<Option<Sheet>, VodError> {
+        let recording = self.recording(wanted).await?;
+        let Some(layout) = Layout::of(&recording) else { return Ok(None) };
+        let cold = Arc::clone(&self.cold);
+        // Only where each picture is: a segment of the source may have megabytes.
+        let begin = move |object, length: Option<u32>| {
+            let file = cold.open(object)?;
+            let length = length.map_or_else(|| file.metadata().map(|m| m.len()), |l| Ok(l.into()));
+            let mut bytes = vec![0; usize::try_from(length?).map_err(io::Error::other)?];
+            file.read_exact_at(&mut bytes, 0)?;
+            Ok(Bytes::from(bytes))
+        };
+        let read = tokio::task::spawn_blocking(move || {
+            layout.sheet(&recording, wanted.stream, number, begin)
+        });
+        read.await.unwrap_or_else(|died| Err(io::Error::other(died))).map_err(unread)
     }
 
     /// The video as one MP4 file: its best picture and its sound. The first
@@ -212,8 +242,13 @@ impl Library {
             return reply::preflight();
         }
         let route = Route::parse(path);
+        let is_storyboard = path == storyboard::NAME;
         let mut response = match route {
             _ if method != Method::GET && method != Method::HEAD => reply::wrong_method(),
+            _ if is_storyboard => match self.storyboard(wanted, headers).await {
+                Ok(response) => response,
+                Err(refusal) => problem(refusal.status, refusal.detail),
+            },
             None | Some(Route::Part(..)) => {
                 problem(StatusCode::NOT_FOUND, "a video has no such resource")
             }
@@ -222,11 +257,30 @@ impl Library {
                 Err(refusal) => problem(refusal.status, refusal.detail),
             },
         };
-        finish(&mut response, route, is_shared);
+        let lifetime = if route == Some(Route::Multivariant) { LADDER } else { IMMUTABLE };
+        let is_text = is_storyboard || route.is_some_and(Route::is_playlist);
+        finish(&mut response, lifetime, is_text, is_shared);
         if method == Method::HEAD {
             *response.body_mut() = HlsBody::Empty;
         }
         response
+    }
+
+    async fn storyboard(
+        &self,
+        wanted: Wanted,
+        headers: &HeaderMap,
+    ) -> Result<Response<HlsBody>, Refusal> {
+        let title = self.title(wanted).await.map_err(|error| refusal(wanted, &error))?;
+        let text = title.storyboard.get_or_init(|| {
+            Layout::of(&title.recording).map(|layout| Arc::new(Text::new(layout.vtt())))
+        });
+        let text = text.as_ref().ok_or(Refusal::not_found("the video has no pictures"))?;
+        let gzip = reply::accepts_gzip(headers);
+        let body = if gzip { text.gzip(&self.gzips_total) } else { text.plain() };
+        let mut response = reply::playlist(body, gzip);
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/vtt"));
+        Ok(response)
     }
 
     async fn answer(
@@ -299,8 +353,13 @@ impl Library {
             }
         };
         let recording = Arc::new(recording);
-        let (texts, download) = (Mutex::default(), OnceCell::new());
-        Ok(Arc::new(Title { recording, begin_at_us, texts, download }))
+        Ok(Arc::new(Title {
+            recording,
+            begin_at_us,
+            texts: Mutex::default(),
+            storyboard: OnceLock::new(),
+            download: OnceCell::new(),
+        }))
     }
 }
 
@@ -370,23 +429,26 @@ fn refusal(wanted: Wanted, error: &VodError) -> Refusal {
     Refusal { status, detail }
 }
 
-/// Adds what every response has.
-fn finish(response: &mut Response<HlsBody>, route: Option<Route>, is_shared: bool) {
+/// Why what was opened can't be read.
+fn unread(error: io::Error) -> VodError {
+    match error.kind() {
+        io::ErrorKind::NotFound => VodError::Missing,
+        _ => VodError::Storage(ColdError::Storage(Arc::new(error))),
+    }
+}
+
+/// Adds what every response has. `is_text`: it may be sent as gzip.
+fn finish(response: &mut Response<HlsBody>, lifetime: &str, is_text: bool, is_shared: bool) {
     let is_ok = response.status().is_success();
-    let lifetime = match route {
-        _ if !is_ok => "no-store".to_owned(),
-        Some(Route::Multivariant) => LADDER.to_owned(),
-        _ => IMMUTABLE.to_owned(),
-    };
     let who = if is_shared { "public" } else { "private" };
-    let cache = if is_ok { format!("{who}, {lifetime}") } else { lifetime };
+    let cache = if is_ok { format!("{who}, {lifetime}") } else { "no-store".to_owned() };
     let length = response.body().len();
     let headers = response.headers_mut();
     if let Ok(cache) = HeaderValue::try_from(cache) {
         headers.insert(header::CACHE_CONTROL, cache);
     }
     headers.insert(header::CONTENT_LENGTH, length.into());
-    if route.is_some_and(Route::is_playlist) {
+    if is_text {
         headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
     }
     reply::cors(headers);

@@ -28,28 +28,28 @@ pub(super) fn place(recording: &Recording, share: f64) -> Option<Place> {
     let wanted = recording.moment_at(at_us as i64)?;
     let after = wanted..recording.moments.len();
     let mut order = after.chain((0..wanted).rev());
-    order.find_map(|index| {
-        let moment = recording.moments.get(index)?;
-        let pictures = recording.tracks.iter().filter(|track| track.rendition.is_video());
-        let with = pictures.filter_map(|track| {
-            let stored = (*track.stored.get(index)?)?;
-            let (width, height) = track.shape()?.resolution?;
-            let place = Place {
-                rendition: track.rendition,
-                run: moment.run,
-                msn: moment.msn,
-                end: stored.iframe_bytes?,
-            };
-            Some((u32::from(width) * u32::from(height), place))
-        });
-        with.min_by_key(|(pixels, _)| *pixels).map(|(_, place)| place)
-    })
+    order.find_map(|index| smallest(recording, index)).map(|(place, _)| place)
 }
 
-/// The configuration in `init`, and the first sample of `segment`.
-pub(super) fn picture(place: &Place, init: &[u8], segment: &Bytes) -> Option<(TrackInit, Bytes)> {
-    let sample = first_sample(&Pieces::from(segment.clone()), place.end)?;
-    Some((configuration(init)?, sample))
+/// The key picture of the smallest rendition that stored one of this moment,
+/// and its width and height.
+pub(super) fn smallest(recording: &Recording, index: usize) -> Option<(Place, (u16, u16))> {
+    let moment = recording.moments.get(index)?;
+    let pictures = recording.tracks.iter().filter(|track| track.rendition.is_video());
+    let with = pictures.filter_map(|track| {
+        let stored = (*track.stored.get(index)?)?;
+        // What it was then: a publisher may change it.
+        let of_run = track.inits.iter().find(|(run, _)| *run == moment.run);
+        let size = of_run.map_or(track.shape()?, |(_, shape)| shape).resolution?;
+        let (rendition, end) = (track.rendition, stored.iframe_bytes?);
+        Some((Place { rendition, run: moment.run, msn: moment.msn, end }, size))
+    });
+    with.min_by_key(|(_, (width, height))| u32::from(*width) * u32::from(*height))
+}
+
+/// The first sample of `segment`.
+pub(super) fn sample(place: &Place, segment: &Bytes) -> Option<Bytes> {
+    first_sample(&Pieces::from(segment.clone()), place.end)
 }
 
 /// The timescale of one of our initialization sections, and its sample entry, whole.
@@ -63,7 +63,7 @@ pub(super) fn sample_entry(init: &[u8]) -> Option<(u32, &[u8])> {
 }
 
 /// Reads one of our initialization sections of a picture.
-fn configuration(init: &[u8]) -> Option<TrackInit> {
+pub(super) fn configuration(init: &[u8]) -> Option<TrackInit> {
     let (timescale, entry) = sample_entry(init)?;
     let entry = entry.get(8..)?;
     let number = |at: usize| Some(u16::from_be_bytes(entry.get(at..at + 2)?.try_into().ok()?));

@@ -57,6 +57,7 @@ async fn a_recording_is_played_from_its_files() {
         ("source/index.m3u8", 200, "public, max-age=31536000, immutable"),
         ("source/iframes.m3u8", 200, "public, max-age=31536000, immutable"),
         ("source/34.m4s", 200, "public, max-age=31536000, immutable"),
+        ("storyboard.vtt", 200, "public, max-age=31536000, immutable"),
         ("source/init-1.mp4", 200, "public, max-age=31536000, immutable"),
         ("audio/37.m4s", 404, "no-store"),
         ("audio/iframes.m3u8", 404, "no-store"),
@@ -90,6 +91,18 @@ async fn a_clip_has_its_own_segments_only() {
     library.forget(stream);
     assert_eq!(library.shelf.lock().segments, 0);
     assert!(library.shelf.lock().titles.is_empty());
+}
+
+#[tokio::test]
+async fn a_storyboard_is_listed_and_what_is_not_stored_is_left_out_of_its_sheets() {
+    let (library, _, stream) = library();
+    let whole = Wanted { stream, piece_us: None };
+    let (_, _, list) = get(&library, whole, "storyboard.vtt").await;
+    assert_eq!(list.matches("storyboard-0.jpg#xywh=").count(), 5, "{list}");
+    // These files can't be opened: the sheet is there, and nothing is on it.
+    let sheet = library.sheet(whole, 0).await.unwrap().unwrap();
+    assert_eq!((sheet.columns, sheet.tiles, sheet.pictures.len()), (5, 5, 0));
+    assert!(library.sheet(whole, 1).await.unwrap().is_none());
 }
 
 #[tokio::test]
