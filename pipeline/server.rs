@@ -190,6 +190,7 @@ impl Server {
             config.stream.reconnect_window,
             config.hls.keep,
         ));
+        let thumbnails = Arc::new(Thumbnails::default());
         let recorder = Arc::new(Recorder {
             config: settings::recorder(config),
             catalog: Arc::clone(&catalog),
@@ -199,6 +200,7 @@ impl Server {
             archive: Arc::clone(&archive),
             library: library.clone(),
             origin: origin.clone(),
+            thumbnails: Arc::clone(&thumbnails),
             counts: RecorderCounts::default(),
         });
         restore(&registry, &*log, &recorder, config).await?;
@@ -236,7 +238,7 @@ impl Server {
             engine: Arc::clone(&engine),
             plane: Arc::clone(&plane),
             health: Arc::clone(&board),
-            thumbnails: Thumbnails::default(),
+            thumbnails,
             rtmp: Arc::clone(&meters),
             archive: Arc::clone(&archive),
             videos,

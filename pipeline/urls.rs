@@ -91,6 +91,12 @@ impl Base {
         format!("{}/vod/{video}/index.m3u8", self.http)
     }
 
+    /// The list of a video's pictures along its playing time.
+    #[must_use]
+    pub fn video_storyboard(&self, video: VideoId) -> String {
+        format!("{}/vod/{video}/storyboard.vtt", self.http)
+    }
+
     /// The page that plays a video.
     #[must_use]
     pub fn video(&self, video: VideoId) -> String {

@@ -66,7 +66,7 @@ pub struct Shared {
     /// Publishers' health.
     pub health: Arc<HealthBoard>,
     /// Pictures of what is on.
-    pub thumbnails: Thumbnails,
+    pub thumbnails: Arc<Thumbnails>,
     /// The RTMP source's counters.
     pub rtmp: Arc<RtmpMeters>,
     /// Segment files.

@@ -43,6 +43,8 @@ pub struct Video {
     playback_url: String,
     watch_url: String,
     thumbnail_url: String,
+    /// WebVTT that names pictures for the seek bar; null without pictures.
+    storyboard_url: Option<String>,
     download_url: String,
 }
 
@@ -109,6 +111,7 @@ fn title(given: &str) -> Result<String, Problem> {
 
 fn describe(urls: &Base, entry: VideoEntry) -> Video {
     let id = entry.video_id;
+    let has_pictures = entry.renditions.iter().any(|of| of.rendition.is_video());
     Video {
         video_id: id,
         stream_id: entry.stream_id,
@@ -130,6 +133,7 @@ fn describe(urls: &Base, entry: VideoEntry) -> Video {
         playback_url: urls.video_playback(id),
         watch_url: urls.video(id),
         thumbnail_url: urls.of_video(id, "thumbnail.jpg"),
+        storyboard_url: has_pictures.then(|| urls.video_storyboard(id)),
         download_url: urls.of_video(id, "download"),
     }
 }

@@ -32,6 +32,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::{Clip, VideoEntry, VideoError, VideoId, VideoStatus, Videos, Visibility};
 use crate::announcements::{self, Ledger};
 use crate::catalog::{Catalog, CatalogError, StreamEntry};
+use crate::thumbnails::Thumbnails;
 
 /// How often what was missed is looked for.
 const SWEEP: Duration = Duration::from_secs(30);
@@ -121,6 +122,8 @@ pub struct Recorder {
     pub library: Library,
     /// Where finished broadcasts can still be watched.
     pub origin: Origin,
+    /// Where pictures of videos are kept.
+    pub thumbnails: Arc<Thumbnails>,
     /// What it did so far.
     pub counts: RecorderCounts,
 }
@@ -334,6 +337,7 @@ impl Recorder {
     /// Removes what is left of a video that is marked as deleted.
     async fn erase(&self, entry: &VideoEntry) -> Result<(), DeleteError> {
         let (stream, id) = (entry.stream_id, entry.video_id);
+        self.thumbnails.forget_video(entry.wanted());
         // Two that are the last of a broadcast would each leave the files to the other.
         let _turn = self.videos.shared.files.lock().await;
         let others = self.videos.list(|other| other.stream_id == stream && other.video_id != id);
