@@ -36,6 +36,8 @@ export interface Video {
   duration_us: number;
   status: "ARCHIVED" | "INACTIVE";
   playback_url: string;
+  /** Names pictures along it; null without pictures. */
+  storyboard_url: string | null;
 }
 
 export interface VideoPage {

@@ -42,7 +42,7 @@ export function videoPage(main: HTMLElement, video_id: string): void {
       const video = await getVideo(video_id);
       if (video.status !== "ARCHIVED") return player.missing();
       describe(video);
-      player.open(video.playback_url);
+      player.open(video.playback_url, video.storyboard_url);
       reportViews({ stream: video.stream_id, video: video.video_id }, () => player.stats());
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;

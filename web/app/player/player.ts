@@ -36,6 +36,7 @@ export class Player {
   readonly video: HTMLVideoElement;
   readonly engine: Engine;
   readonly #controls: Controls;
+  readonly #timeline: Timeline;
   readonly #menu: Menu;
   readonly #overlay: Overlay;
   readonly #panel: StatsPanel;
@@ -70,7 +71,8 @@ export class Player {
       stats: () => this.#toggleStats(),
       help: () => this.#help.showModal(),
     });
-    this.#controls = new Controls(this.video, this.engine, new Timeline(this.video, this.engine), this.#menu, {
+    this.#timeline = new Timeline(this.video, this.engine);
+    this.#controls = new Controls(this.video, this.engine, this.#timeline, this.#menu, {
       toggle: () => this.#toggle(),
       mute: () => this.#mute(),
       live: () => this.#goLive(),
@@ -101,8 +103,10 @@ export class Player {
   }
 
   /** Plays a video from its beginning. Its end is the end, and nothing of it is live. */
-  open(playback_url: string): void {
+  open(playback_url: string, storyboard_url: string | null): void {
     this.#recording = true;
+    // The path alone, as for the playlists.
+    if (storyboard_url) this.#timeline.illustrate(new URL(storyboard_url, location.href).pathname);
     this.engine.following = false;
     this.#load(playback_url);
     this.#take({ type: "stream", state: "RECORDING" });
@@ -322,15 +326,19 @@ export class Player {
       this.video.volume = Math.min(1, Math.max(0, Math.round((this.video.volume + by) * 20) / 20));
       this.video.muted = this.video.volume === 0;
     };
+    const skip = (by: number): void => {
+      this.engine.seek(now + by);
+      this.#timeline.peek(now + by);
+    };
     const run: Record<Command, () => void> = {
       toggle: () => this.#toggle(),
       mute: () => this.#mute(),
       fullscreen: () => void this.#fullscreen(),
       pip: () => void this.#pip(),
-      back: () => this.engine.seek(now - 5),
-      forward: () => this.engine.seek(now + 5),
-      back_long: () => this.engine.seek(now - 10),
-      forward_long: () => this.engine.seek(now + 10),
+      back: () => skip(-5),
+      forward: () => skip(5),
+      back_long: () => skip(-10),
+      forward_long: () => skip(10),
       louder: () => louder(0.05),
       quieter: () => louder(-0.05),
       live: () => this.#goLive(),

@@ -1,14 +1,18 @@
 /**
  * The bar: the span that can be played as a stream from left (oldest) to right (live).
- * Drag, click or arrow keys to seek; hovering shows how far behind and at what time of day.
+ * Drag, click or arrow keys to seek. Whatever points at a moment shows how far behind it is and at
+ * what time of day, and its picture where there is a storyboard.
  */
 
 import { el, setText, svg } from "../dom";
 import { behind, behindSpoken, clock, timeOfDay } from "../format";
 import type { Engine } from "./engine";
+import { Storyboard } from "./storyboard";
 
 /** Less window than this isn't worth a bar. */
 const SPAN_MIN_S = 4;
+/** What a key sought stays in sight for so long. */
+const PEEK_MS = 1600;
 
 export class Timeline {
   readonly root: HTMLElement;
@@ -18,7 +22,13 @@ export class Timeline {
   readonly #buffered = svg("rect", { class: "bar-buffered", x: 0, y: 0, height: 10, width: 0 });
   readonly #gaps = svg("g", { class: "bar-gaps" });
   readonly #knob = el("span", { class: "bar-knob" });
-  readonly #tip = el("span", { class: "bar-tip", "aria-hidden": "true" });
+  readonly #picture = el("span", { class: "bar-picture", hidden: true });
+  readonly #place = el("span", { class: "bar-place" });
+  readonly #tip = el("span", { class: "bar-tip", "aria-hidden": "true" }, this.#picture, this.#place);
+  #storyboard: Storyboard | null = null;
+  /** The moment that the tip shows. */
+  #shown: number | null = null;
+  #peek: number | undefined;
   #dragging: number | null = null;
   #gaps_drawn = "";
 
@@ -36,6 +46,23 @@ export class Timeline {
     this.root = el("div", { class: "bar", role: "slider", tabindex: "0", "aria-label": "Position", "aria-valuemin": "0", "aria-valuemax": "0", "aria-valuenow": "0" }, this.#tip, this.#knob);
     this.root.prepend(track);
     this.#listen();
+  }
+
+  /** Pictures of a recording, whose own time begins with the span. */
+  illustrate(storyboard_url: string): void {
+    this.#storyboard = new Storyboard(storyboard_url, () => {
+      if (this.#shown !== null) this.#showTip(this.#shown);
+    });
+  }
+
+  /** Shows for a while what a key leads to. */
+  peek(time: number): void {
+    const span = this.#engine.span;
+    if (!span || !this.#storyboard) return;
+    this.#showTip(Math.min(span.end, Math.max(span.start, time)));
+    this.root.toggleAttribute("data-peek", true);
+    window.clearTimeout(this.#peek);
+    this.#peek = window.setTimeout(() => this.#endPeek(), PEEK_MS);
   }
 
   /** Draws the present state; called several times a second. */
@@ -80,25 +107,50 @@ export class Timeline {
     return span.start + share * (span.end - span.start);
   }
 
-  #showTip(client_x: number): void {
-    const time = this.#timeAt(client_x);
+  #endPeek(): void {
+    window.clearTimeout(this.#peek);
+    this.root.toggleAttribute("data-peek", false);
+  }
+
+  #showTip(time: number | null): void {
     const span = this.#engine.span;
     if (time === null || !span) return;
+    this.#shown = time;
     const wall = this.#engine.wallClock(time);
     const over = this.#engine.details?.live === false;
     const place = over ? clock(time - span.start) : span.end - time < 1 ? "Live" : behind(span.end - time);
-    setText(this.#tip, wall === null ? place : `${place}  ·  ${timeOfDay(wall)}`);
-    const box = this.root.getBoundingClientRect();
+    setText(this.#place, wall === null ? place : `${place}  ·  ${timeOfDay(wall)}`);
+    this.#showPicture(time - span.start);
+    const width = this.root.getBoundingClientRect().width;
     // Half the tip's own width stays within the bar at both ends.
     const half = this.#tip.offsetWidth / 2;
-    const at = Math.min(box.width - half, Math.max(half, client_x - box.left));
-    this.#tip.style.setProperty("--at", `${at.toFixed(0)}px`);
+    const x = ((time - span.start) / (span.end - span.start)) * width;
+    this.#tip.style.setProperty("--at", `${Math.min(width - half, Math.max(half, x)).toFixed(0)}px`);
+  }
+
+  /** Until its sheet is there, the place of the picture is kept free, so that nothing jumps. */
+  #showPicture(seconds: number): void {
+    const found = this.#storyboard?.at(seconds) ?? null;
+    this.#picture.hidden = found === null;
+    if (!found) return;
+    const { tile, ready } = found;
+    const style = this.#picture.style;
+    style.width = `${tile.width}px`;
+    style.height = `${tile.height}px`;
+    style.backgroundPosition = `-${tile.x}px -${tile.y}px`;
+    style.backgroundImage = ready ? `url("${tile.sheet}")` : "none";
   }
 
   #listen(): void {
     const root = this.root;
+    root.addEventListener("pointerenter", () => this.#storyboard?.prepare());
+    root.addEventListener("focus", () => this.#storyboard?.prepare());
+    root.addEventListener("pointerleave", () => {
+      this.#shown = null;
+    });
     root.addEventListener("pointermove", (event) => {
-      this.#showTip(event.clientX);
+      this.#endPeek();
+      this.#showTip(this.#timeAt(event.clientX));
       if (this.#dragging === null) return;
       this.#dragging = this.#timeAt(event.clientX);
       this.draw();
@@ -108,7 +160,7 @@ export class Timeline {
       root.setPointerCapture(event.pointerId);
       this.#dragging = this.#timeAt(event.clientX);
       root.toggleAttribute("data-dragging", true);
-      this.#showTip(event.clientX);
+      this.#showTip(this.#dragging);
       this.draw();
     });
     const release = (commit: boolean): void => {
@@ -128,6 +180,7 @@ export class Timeline {
       event.preventDefault();
       event.stopPropagation();
       this.#engine.seek(target);
+      this.peek(target);
     });
   }
 }
