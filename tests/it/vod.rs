@@ -3,6 +3,7 @@
 
 mod download;
 mod library;
+mod storyboard;
 
 use std::path::PathBuf;
 use std::sync::Arc;
