@@ -57,7 +57,9 @@ pub fn thumbnail(
     let appsink = AppSink::builder().sync(false).build();
     let mut elements = vec![appsrc.clone().upcast::<gst::Element>()];
     elements.extend(decoder(init)?);
-    let scaled = format!("video/x-raw,format=I420,width={width},height={height}");
+    // RGB: JPEG has another range than video has, and the scaler doesn't convert
+    // between two of 4:2:0.
+    let scaled = format!("video/x-raw,format=RGB,width={width},height={height}");
     let still = Chain(vec![
         Step::element("videoconvertscale", &[("add-borders", "false")]),
         Step::Caps(scaled),
