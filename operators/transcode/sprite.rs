@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! key pictures ─► appsrc ! decoder ! videoconvertscale ! appsink ─► tiles
-//! tiles, copied side by side ─────────► appsrc ! jpegenc ! appsink ─► JPEG
+//! tiles, copied side by side ─► appsrc ! videoconvertscale ! jpegenc ! appsink ─► JPEG
 //! ```
 //!
 //! - **Enters**: key pictures of one recording, by track configuration, and
@@ -68,8 +68,17 @@ pub fn sprite(pictures: &[KeyPictures], grid: Grid) -> Result<Bytes, ThumbnailEr
     encode(canvas, by)
 }
 
-/// Pictures of the decoder's and the JPEG's side. RGB, since JPEG has another range
-/// than video has, and the scaler doesn't convert between two of 4:2:0.
+/// RGB to JPEG, in JPEG's own colours: BT.601, in 4:2:0 and the full range. From
+/// RGB, since the converter leaves the range between two of 4:2:0 as it is.
+pub(super) fn jpeg(quality: &str) -> Chain {
+    Chain(vec![
+        Step::element("videoconvertscale", &[]),
+        Step::Caps("video/x-raw,format=I420,colorimetry=1:4:5:1".into()),
+        Step::element("jpegenc", &[("quality", quality)]),
+    ])
+}
+
+/// Decoded pictures, scaled.
 fn raw((width, height): (u32, u32)) -> String {
     format!("video/x-raw,format=RGB,width={width},height={height},pixel-aspect-ratio=1/1")
 }
@@ -109,7 +118,7 @@ fn decode(
 fn encode(canvas: Canvas, by: Instant) -> Result<Bytes, ThumbnailError> {
     let caps = format!("{},framerate=1/1", raw(canvas.size));
     let caps: gst::Caps = caps.parse().map_err(|_| ThumbnailError::Undecodable)?;
-    let steps = Chain(vec![Step::element("jpegenc", &[("quality", "75")])]).make()?;
+    let steps = jpeg("75").make()?;
     let mut made = None;
     through(steps, &caps, vec![(0, canvas.bytes.into())], by, |_, bytes| {
         made = Some(Bytes::copy_from_slice(bytes));

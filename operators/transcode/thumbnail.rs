@@ -16,6 +16,7 @@ use super::TranscodeError;
 use super::candidates::{DECODERS, Memory};
 use super::chain::{Chain, Step, link, make};
 use super::session::caps;
+use super::sprite::jpeg;
 
 /// How long a still may take.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -57,15 +58,13 @@ pub fn thumbnail(
     let appsink = AppSink::builder().sync(false).build();
     let mut elements = vec![appsrc.clone().upcast::<gst::Element>()];
     elements.extend(decoder(init)?);
-    // RGB: JPEG has another range than video has, and the scaler doesn't convert
-    // between two of 4:2:0.
     let scaled = format!("video/x-raw,format=RGB,width={width},height={height}");
     let still = Chain(vec![
         Step::element("videoconvertscale", &[("add-borders", "false")]),
         Step::Caps(scaled),
-        Step::element("jpegenc", &[("quality", "80")]),
     ]);
     elements.extend(still.make()?);
+    elements.extend(jpeg("80").make()?);
     elements.push(appsink.clone().upcast());
     let pipeline = gst::Pipeline::new();
     link(&pipeline, &elements)?;
