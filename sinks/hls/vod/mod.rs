@@ -182,15 +182,20 @@ impl Library {
         // Only where each picture is: a segment of the source may have megabytes.
         let begin = move |object, length: Option<u32>| {
             let file = cold.open(object)?;
-            let length = length.map_or_else(|| file.metadata().map(|m| m.len()), |l| Ok(l.into()));
-            let mut bytes = vec![0; usize::try_from(length?).map_err(io::Error::other)?];
-            file.read_exact_at(&mut bytes, 0)?;
-            Ok(Bytes::from(bytes))
+            let read = || {
+                let length = length.map_or_else(|| file.length(), |length| Ok(length.into()));
+                let mut bytes = vec![0; usize::try_from(length?).map_err(io::Error::other)?];
+                file.read_exact_at(&mut bytes, 0)?;
+                Ok(Bytes::from(bytes))
+            };
+            read().map_err(|error| ColdError::Storage(Arc::new(error)))
         };
+        let runtime = tokio::runtime::Handle::current();
         let read = tokio::task::spawn_blocking(move || {
+            let _inside = runtime.enter();
             layout.sheet(&recording, wanted.stream, number, begin)
         });
-        read.await.unwrap_or_else(|died| Err(io::Error::other(died))).map_err(unread)
+        read.await.unwrap_or_else(died).map_err(VodError::from)
     }
 
     /// The video as one MP4 file: its best picture and its sound. The first
@@ -209,7 +214,6 @@ impl Library {
                     cold.open(object)
                 })
             });
-            let died = |died| Err(ColdError::Storage(Arc::new(io::Error::other(died))));
             planned.await.unwrap_or_else(died).map(Arc::new).map_err(VodError::from)
         };
         title.download.get_or_try_init(|| plan).await.cloned()
@@ -429,12 +433,9 @@ fn refusal(wanted: Wanted, error: &VodError) -> Refusal {
     Refusal { status, detail }
 }
 
-/// Why what was opened can't be read.
-fn unread(error: io::Error) -> VodError {
-    match error.kind() {
-        io::ErrorKind::NotFound => VodError::Missing,
-        _ => VodError::Storage(ColdError::Storage(Arc::new(error))),
-    }
+/// The task that read or planned came to no end.
+fn died<T>(error: tokio::task::JoinError) -> Result<T, ColdError> {
+    Err(ColdError::Storage(Arc::new(io::Error::other(error))))
 }
 
 /// Adds what every response has. `is_text`: it may be sent as gzip.

@@ -13,14 +13,14 @@
 //! - **Held**: nothing. **Never here**: decoding, which is the caller's.
 
 use std::fmt::Write;
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 
 use bytes::Bytes;
 use records::{StreamId, TrackInit};
 
 use super::recording::Recording;
 use super::still::{self, Place};
-use crate::hls::Object;
+use crate::hls::{ColdError, Object};
 
 /// What the list is called.
 pub(super) const NAME: &str = "storyboard.vtt";
@@ -124,14 +124,14 @@ impl Layout {
         recording: &Recording,
         stream: StreamId,
         number: usize,
-        read: impl Fn(Object, Option<u32>) -> io::Result<Bytes>,
-    ) -> io::Result<Option<Sheet>> {
+        read: impl Fn(Object, Option<u32>) -> Result<Bytes, ColdError>,
+    ) -> Result<Option<Sheet>, ColdError> {
         let Some(places) = self.places(recording, number) else { return Ok(None) };
         let read = |object, limit| match read(object, limit) {
             Ok(bytes) => Ok(Some(bytes)),
-            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::UnexpectedEof) => {
-                Ok(None)
-            }
+            Err(ColdError::Missing) => Ok(None),
+            // Shorter than was announced.
+            Err(ColdError::Storage(error)) if error.kind() == ErrorKind::UnexpectedEof => Ok(None),
             Err(error) => Err(error),
         };
         let mut pictures: Vec<(TrackInit, Vec<(usize, Bytes)>)> = Vec::new();
