@@ -15,7 +15,7 @@ use std::time::UNIX_EPOCH;
 use records::{Rendition, StreamId};
 use serde::{Deserialize, Serialize};
 
-use super::waiting::{Item, Name};
+use super::item::{Item, Name};
 use crate::archive::files;
 
 /// The file's name.
@@ -37,6 +37,26 @@ pub(super) struct Mark {
     pub(super) tracks: BTreeMap<Rendition, TrackMark>,
     /// recording.json is in the store: all of it is.
     pub(super) recording: bool,
+}
+
+impl Mark {
+    /// What is before `name` isn't looked for again, nor is it.
+    pub(super) fn pass(&mut self, rendition: Rendition, name: Name) {
+        let track = self.tracks.entry(rendition).or_default();
+        match name {
+            Name::Init(run) => track.inits = track.inits.max(run + 1),
+            Name::Segment(msn) => track.segments = track.segments.max(msn + 1),
+        }
+    }
+
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.recording |= other.recording;
+        for (rendition, TrackMark { inits, segments }) in &other.tracks {
+            let track = self.tracks.entry(*rendition).or_default();
+            track.inits = track.inits.max(*inits);
+            track.segments = track.segments.max(*segments);
+        }
+    }
 }
 
 /// A broadcast on disk.

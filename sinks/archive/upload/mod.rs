@@ -22,30 +22,29 @@
 //! The store slow, refusing, away: each rendition tries again, in order and
 //! for ever, after a pause that grows (`waiting`).
 
+mod attempt;
+mod item;
 mod mark;
 mod waiting;
 
-use std::io::ErrorKind;
-use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use futures_util::FutureExt;
 use parking_lot::Mutex;
 use records::StreamId;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
-use super::files;
-use super::store::{Store, StoreFailure, Stored};
+use super::store::{Store, StoreFailure};
 use crate::hls::{ColdError, Object};
-use waiting::{Item, Name, Outcome, Task, Waiting};
+use item::{Item, Name};
+use waiting::Waiting;
 
-pub use waiting::Victim;
+pub use item::Victim;
 
 /// How often it is written down how far broadcasts went up.
 const MARK_EVERY: Duration = Duration::from_secs(10);
@@ -249,87 +248,6 @@ impl Spool {
         drop(waiting);
         self.over.notify_one();
         self.whole.notify_one();
-    }
-
-    async fn attempt(self: Arc<Self>, task: Task) -> (Task, Outcome) {
-        let outcome = AssertUnwindSafe(self.upload(&task)).catch_unwind().await;
-        (task, outcome.unwrap_or(Outcome::Failed))
-    }
-
-    async fn upload(&self, task: &Task) -> Outcome {
-        let (object, metrics) = (task.object(), &self.metrics);
-        if task.item.is_found {
-            match self.config.store.length(object).await {
-                Ok(length) if length == task.item.bytes => {
-                    metrics.repeats_total.fetch_add(1, Ordering::Relaxed);
-                    return Outcome::Up;
-                }
-                Ok(_) | Err(StoreFailure::Missing) => {}
-                Err(failure) => return Outcome::Away(failure.to_string()),
-            }
-        }
-        let path = files::path(&self.root, object);
-        let read = tokio::task::spawn_blocking(move || std::fs::read(path)).await;
-        let bytes = match read.unwrap_or_else(|died| Err(std::io::Error::other(died))) {
-            Ok(bytes) => Bytes::from(bytes),
-            Err(error) if error.kind() == ErrorKind::NotFound => return Outcome::Gone,
-            Err(error) => {
-                tracing::warn!(?object, %error, "a file that is to go up can't be read");
-                return Outcome::Failed;
-            }
-        };
-        let length = bytes.len() as u64;
-        match self.config.store.put(object, bytes).await {
-            Ok(Stored::Written) => {
-                metrics.uploads_total.fetch_add(1, Ordering::Relaxed);
-                metrics.upload_bytes_total.fetch_add(length, Ordering::Relaxed);
-                Outcome::Up
-            }
-            Ok(Stored::Kept) => {
-                metrics.repeats_total.fetch_add(1, Ordering::Relaxed);
-                Outcome::Up
-            }
-            Ok(Stored::Other(found)) => {
-                metrics.conflicts_total.fetch_add(1, Ordering::Relaxed);
-                tracing::warn!(?object, length, found, "the store has another object of that name");
-                Outcome::Up
-            }
-            Err(failure) => Outcome::Away(failure.to_string()),
-        }
-    }
-
-    async fn settle(&self, task: &Task, outcome: &Outcome) {
-        match outcome {
-            Outcome::Up => {}
-            Outcome::Gone => {
-                self.metrics.gone_total.fetch_add(1, Ordering::Relaxed);
-                let object = task.object();
-                tracing::warn!(?object, "a file was gone before it went up");
-            }
-            Outcome::Failed | Outcome::Away(_) => {
-                self.metrics.errors_total.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-        let (was_away, is_away, is_whole, objects) = {
-            let mut waiting = self.waiting.lock();
-            let was_away = waiting.trouble.is_some();
-            let is_whole = waiting.settle(task, outcome, now());
-            (was_away, waiting.trouble.clone(), is_whole, waiting.objects)
-        };
-        let store = &self.config.store;
-        match is_away {
-            Some(why) if !was_away => {
-                tracing::warn!(%store, why, "the store is away; segments wait on disk");
-            }
-            None if was_away => tracing::info!(%store, objects, "the store is back"),
-            _ => {}
-        }
-        self.settled.notify_waiters();
-        if is_whole {
-            // So that a restart needn't look at its files.
-            self.write_marks().await;
-            self.whole.notify_one();
-        }
     }
 
     async fn write_marks(&self) {

@@ -17,7 +17,7 @@ use object_store::{
 use records::{Media, Rendition, StreamId};
 
 use super::*;
-use crate::archive::{AnnounceError, Archive, ArchiveConfig, Keep};
+use crate::archive::{AnnounceError, Archive, ArchiveConfig, Keep, files};
 use crate::hls::Cold;
 use crate::hls::fake::Fake;
 use crate::hls::vod::{Moment, RecordedTrack, Recording};

@@ -17,82 +17,13 @@ use std::time::{Duration, Instant};
 
 use records::{Rendition, StreamId};
 
-use super::mark::{Mark, TrackMark};
-use crate::hls::Object;
+use super::item::{Item, Key, Name, Outcome, Task, Victim};
+use super::mark::Mark;
 
 /// Pause after a first failure; each further one doubles it.
 const PAUSE_MIN: Duration = Duration::from_millis(250);
 /// Longest pause: how long after its return a store is noticed at the latest.
 const PAUSE_MAX: Duration = Duration::from_secs(20);
-
-/// What of a rendition waits; init sections come first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Name {
-    Init(u64),
-    Segment(u64),
-}
-
-/// One waiting file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Item {
-    pub(super) bytes: u64,
-    /// Wall clock of its media, or of its file after a restart.
-    pub(super) at_us: u64,
-    /// Found on disk at the start: perhaps it is up already.
-    pub(super) is_found: bool,
-}
-
-/// Which rendition of which broadcast; None: its recording.json.
-pub(super) type Key = (StreamId, Option<Rendition>);
-
-/// An upload to be tried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Task {
-    pub(super) key: Key,
-    pub(super) name: Option<Name>,
-    pub(super) item: Item,
-}
-
-impl Task {
-    pub(super) fn object(&self) -> Object {
-        let stream = self.key.0;
-        match (self.key.1, self.name) {
-            (Some(rendition), Some(Name::Init(run))) => Object::Init { stream, rendition, run },
-            (Some(rendition), Some(Name::Segment(msn))) => {
-                Object::Segment { stream, rendition, msn }
-            }
-            _ => Object::Recording { stream },
-        }
-    }
-}
-
-/// How an upload ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// It is in the store.
-    Up,
-    /// Its file is gone, so it never will be.
-    Gone,
-    /// This file failed; others may fare better.
-    Failed,
-    /// The store failed, for this reason.
-    Away(String),
-}
-
-/// A segment that is given up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Victim {
-    /// Its broadcast.
-    pub stream: StreamId,
-    /// Its rendition.
-    pub rendition: Rendition,
-    /// Its media sequence number.
-    pub msn: u64,
-    /// Length of its file.
-    pub bytes: u64,
-    at_us: u64,
-    is_found: bool,
-}
 
 #[derive(Default)]
 struct Lane {
@@ -397,7 +328,7 @@ impl Waiting {
                 }
             }
         }
-        all.sort_unstable_by_key(|victim| (value(victim.rendition), victim.at_us, victim.msn));
+        all.sort_unstable_by_key(Victim::value);
         all.retain(|victim| {
             let is_chosen = excess > 0;
             excess = excess.saturating_sub(victim.bytes.max(1));
@@ -454,36 +385,6 @@ impl Waiting {
     /// Broadcasts that have files here.
     pub(super) fn broadcasts(&self) -> Vec<StreamId> {
         self.broadcasts.keys().copied().collect()
-    }
-}
-
-impl Mark {
-    /// What is before `name` isn't looked for again, nor is it.
-    fn pass(&mut self, rendition: Rendition, name: Name) {
-        let track = self.tracks.entry(rendition).or_default();
-        match name {
-            Name::Init(run) => track.inits = track.inits.max(run + 1),
-            Name::Segment(msn) => track.segments = track.segments.max(msn + 1),
-        }
-    }
-
-    fn merge(&mut self, other: &Self) {
-        self.recording |= other.recording;
-        for (rendition, TrackMark { inits, segments }) in &other.tracks {
-            let track = self.tracks.entry(*rendition).or_default();
-            track.inits = track.inits.max(*inits);
-            track.segments = track.segments.max(*segments);
-        }
-    }
-}
-
-/// What is kept longer: without its sound a broadcast is worth little, and
-/// without its published picture less than without a rung.
-fn value(rendition: Rendition) -> u32 {
-    match rendition {
-        Rendition::Rung(height) => u32::from(height),
-        Rendition::Source => u32::MAX - 1,
-        Rendition::Audio => u32::MAX,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use records::StreamId;
 
+use super::super::mark::TrackMark;
 use super::*;
 
 const AUDIO: Rendition = Rendition::Audio;
