@@ -105,7 +105,44 @@ mod tests {
     use records::StreamId;
 
     use super::*;
+    use crate::hls::HlsConfig;
     use crate::hls::tests::{origin, text};
+
+    #[tokio::test]
+    async fn a_window_is_as_long_as_what_it_lists() {
+        let config = HlsConfig::default();
+        // One more than the window, which is three target durations, but for
+        // some milliseconds between segments.
+        let (count, three_us) = (config.window_segments as i64, config.target_durations_us(3));
+        let segment = |n: i64| SegmentMeta {
+            msn: n.unsigned_abs(),
+            run: 0,
+            start_us: n * three_us / count + 3000,
+            end_us: (n + 1) * three_us / count,
+            wall_us: (n * three_us / count).unsigned_abs(),
+            bytes: 10,
+            gap: false,
+            iframe_bytes: None,
+        };
+        let shape =
+            Shape { codec: "c".into(), resolution: None, frame_rate: None, channels: Some(2) };
+        let track = RestoredTrack {
+            rendition: Rendition::Audio,
+            part_target_us: 200_000,
+            inits: vec![(0, shape)],
+            segments: (0..=count).map(segment).collect(),
+        };
+        let end = MediaTime::new(segment(count).end_us, 1_000_000);
+        let next_msn = count.unsigned_abs() + 1;
+        let resume = Resume { next_msn, next_run: 1, end, origin_wall_us: 0 };
+        let (origin, stream) = (origin(), StreamId::generate());
+        let restored =
+            RestoredStream { tracks: vec![track], skipped: Vec::new(), ended: false, resume };
+        origin.open(stream, Some(restored));
+        let text = text(&origin, stream, "audio/index.m3u8").await;
+        let listed = text.matches("\n#EXTINF:").count();
+        assert_eq!(listed as i64, count + 1, "{text}");
+    }
 
     #[tokio::test]
     async fn a_gap_begins_where_its_own_rendition_ended() {

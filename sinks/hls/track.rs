@@ -352,8 +352,20 @@ impl Track {
         let (Some(seg), Some(last)) = (self.segments.get(index), self.segments.back()) else {
             return false;
         };
-        self.segments.len() - index > config.window_segments
+        let rest = self.segments.len() - index - 1;
+        rest >= config.window_segments
             && last.meta.end_us - seg.meta.end_us >= span_us
+            && self.lists(rest, config.target_durations_us(3))
+    }
+
+    /// Whether the last `count` segments last so long together. A run may
+    /// begin some milliseconds after the one before it ended.
+    fn lists(&self, count: usize, wanted_us: i64) -> bool {
+        let mut listed_us = 0;
+        self.segments.iter().rev().take(count).any(|segment| {
+            listed_us += segment.meta.end_us - segment.meta.start_us;
+            listed_us >= wanted_us
+        })
     }
 
     /// Lets bytes go that are stored. A segment that storage lost stays in
