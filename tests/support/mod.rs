@@ -10,7 +10,6 @@ pub mod rtmp;
 pub mod s3;
 pub mod scene;
 pub mod server;
-#[allow(dead_code, reason = "the tests of the log, which include it as well, need more of it")]
 pub mod tansu;
 
 use std::path::PathBuf;

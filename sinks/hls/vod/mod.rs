@@ -21,7 +21,6 @@ mod storyboard;
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
