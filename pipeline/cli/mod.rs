@@ -2,6 +2,7 @@
 
 mod client;
 mod cluster;
+mod replay;
 mod serve;
 mod sql;
 mod tools;
@@ -24,6 +25,8 @@ enum Command {
     Serve(serve::Serve),
     /// Publish a file over RTMP in real time, once or many times at once.
     Publish(tools::Publish),
+    /// Publish a recording of a server once more.
+    Replay(replay::Replay),
     /// Play a low-latency HLS stream, check every rule and report latency; also a load generator.
     Watch(tools::Watch),
     /// Change the number of data-plane workers of a running server; 0 stops the data plane.
@@ -51,6 +54,7 @@ impl Cli {
         match self.command {
             Command::Serve(command) => command.run(),
             Command::Publish(command) => command.run(),
+            Command::Replay(command) => command.run(),
             Command::Watch(command) => command.run(),
             Command::Scale(command) => command.run(),
             Command::Cluster(command) => command.run(),

@@ -107,7 +107,7 @@ impl Watch {
 }
 
 /// A request to stop that Ctrl-C makes.
-fn stop_on_interrupt() -> Stop {
+pub(super) fn stop_on_interrupt() -> Stop {
     let stop = Stop::new();
     let on_interrupt = stop.clone();
     tokio::spawn(async move {
@@ -118,7 +118,7 @@ fn stop_on_interrupt() -> Stop {
     stop
 }
 
-fn print_report(
+pub(super) fn print_report(
     report: &(impl serde::Serialize + std::fmt::Display),
     json: bool,
 ) -> anyhow::Result<()> {

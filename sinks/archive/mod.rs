@@ -166,6 +166,20 @@ struct Shared {
     spool: Option<Arc<Spool>>,
 }
 
+impl Shared {
+    fn new(mut config: ArchiveConfig) -> Self {
+        let only_recorded = config.keep != Keep::Forever;
+        let spool =
+            config.spool.take().map(|spool| Spool::new(spool, config.root.clone(), only_recorded));
+        Self {
+            config,
+            held: Mutex::default(),
+            metrics: ArchiveMetrics::default(),
+            spool: spool.map(Arc::new),
+        }
+    }
+}
+
 /// The writing side of the archive.
 pub struct Archive {
     shared: Arc<Shared>,
@@ -183,20 +197,12 @@ impl Archive {
     /// # Errors
     /// The root can't be made, or a thread not be started.
     pub fn start<A: Announce>(
-        mut config: ArchiveConfig,
+        config: ArchiveConfig,
         announce: impl Fn() -> A,
     ) -> Result<Self, ArchiveError> {
         std::fs::create_dir_all(&config.root)
             .map_err(|error| ArchiveError::Root(config.root.clone(), error))?;
-        let only_recorded = config.keep != Keep::Forever;
-        let spool =
-            config.spool.take().map(|spool| Spool::new(spool, config.root.clone(), only_recorded));
-        let shared = Arc::new(Shared {
-            config,
-            held: Mutex::default(),
-            metrics: ArchiveMetrics::default(),
-            spool: spool.map(Arc::new),
-        });
+        let shared = Arc::new(Shared::new(config));
         let (mut queues, mut threads) = (Vec::new(), Vec::new());
         for index in 0..shared.config.threads.max(1) {
             let queue = Arc::new(Queue::default());

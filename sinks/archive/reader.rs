@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use records::StreamId;
 use tokio::sync::OnceCell;
 
-use super::{Shared, files};
+use super::{ArchiveConfig, Shared, files};
 use crate::hls::{Cold, ColdError, ColdRead, Object, Opened};
 
 /// The reading side of the archive: files and the store, with a small cache
@@ -43,6 +43,12 @@ struct Cache {
 }
 
 impl ArchiveReader {
+    /// Reads what an archive stored, without one: nothing is written.
+    #[must_use]
+    pub fn open(config: ArchiveConfig) -> Self {
+        Self::new(Arc::new(Shared::new(config)))
+    }
+
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         Self { shared, cache: Mutex::default(), open: Mutex::default() }
     }

@@ -3,6 +3,7 @@
 
 mod download;
 mod library;
+mod replay;
 mod storyboard;
 
 use std::path::PathBuf;
