@@ -83,8 +83,9 @@ async fn trouble(server: &Server) -> String {
     .await
 }
 
+// Owncast 3230
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broadcast_reaches_the_store_through_faults_and_kills() {
+async fn pain_19_a_broadcast_reaches_the_store_through_faults_and_kills() {
     let s3 = S3::start().await;
     let faults = Faults::start(s3.port).await;
     let ladder = [("transcode.enabled", "true"), ("transcode.ladder", "120:200")];
@@ -216,7 +217,7 @@ async fn from_the_store(server: &mut Server, faults: &Faults, stream: &Stream, v
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_spool_over_its_bound_loses_the_oldest_and_says_so() {
+async fn pain_19_a_spool_over_its_bound_loses_the_oldest_and_says_so() {
     let s3 = S3::start().await;
     let faults = Faults::start(s3.port).await;
     faults.set(Fault::Away);
