@@ -1,6 +1,7 @@
 //! SQL by the API and by the command.
 
 use std::process::Output;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Method, StatusCode, header};
@@ -11,8 +12,9 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::support::eventually;
+use crate::support::feed::Feed;
 use crate::support::http::{Answer, request};
-use crate::support::scene::seconds;
+use crate::support::scene::{begin, finish, seconds, server_with};
 use crate::support::server::{Server, TOKEN, binary};
 
 async fn ask(server: &Server, sql: &str) -> Answer {
@@ -196,4 +198,24 @@ async fn what_viewers_report_can_be_asked_for() {
         "session": session, "rendition": "720p", "watched_ms": 9500, "stalls": 1, "video_id": null,
     }]);
     assert_eq!(rows, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn heavy_queries_are_not_felt_by_viewers() {
+    // Nothing comes of it, so that it works to its time limit.
+    const HEAVY: &str = "SELECT count(*) FROM generate_series(1, 1000000) AS a(x) \
+         CROSS JOIN generate_series(1, 1000000) AS b(y) WHERE sin(x) + cos(y) > 3";
+    let server = Arc::new(server_with(&[]).await);
+    let (_, mut publisher, player) = begin(&server, "beside").await;
+    let heavy: Vec<_> = (0..3)
+        .map(|_| {
+            let server = Arc::clone(&server);
+            tokio::spawn(async move { ask(&server, HEAVY).await })
+        })
+        .collect();
+    Feed { length: seconds(10), ..Feed::default() }.run(&mut publisher).await;
+    assert!(heavy.iter().all(|query| !query.is_finished()), "all were at work");
+    let report = finish(publisher, player).await;
+    heavy.iter().for_each(tokio::task::JoinHandle::abort);
+    assert_eq!(report.stalls, 0, "{report}");
 }
