@@ -43,12 +43,13 @@ await main(async (onClose) => {
       await sleep(250);
       now = await stats();
     }
-    const { position_s } = now;
+    // From one look to the next: another rendition may begin on another timeline.
     let moved = false;
     while (!moved && Date.now() < until) {
+      const { position_s } = now;
       await sleep(250);
       now = await stats();
-      moved = now.position_s > position_s;
+      moved = now.state === "playing" && now.position_s > position_s;
     }
     chosen.push({ label, height: now.height, level: now.level, moved });
   }
