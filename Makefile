@@ -122,8 +122,7 @@ test: packages-test $(TANSU) web tests/browser/node_modules/.package-lock.json .
 
 # Broadcasts to a server of its own for half a minute, then executes each notebook.
 notebooks: packages-test web .cache/notebooks/.installed
-	# Builds the program too, with the features that the tests have: built alone, it
-	# would compile the SQL engine anew for others.
+	# Builds the program too.
 	cargo test --workspace --no-run
 	PYTHONPATH=$(CURDIR)/.cache/notebooks MPLCONFIGDIR=$(CURDIR)/.cache/matplotlib python3 notebooks/run.py
 
