@@ -18,7 +18,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 BUILD_PACKAGES := build-essential pkg-config cmake clang libcurl4-openssl-dev libssl-dev nodejs npm \
 	libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev gstreamer1.0-plugins-base \
 	gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav
-TEST_PACKAGES := ffmpeg chromium rtmpdump mediainfo gstreamer1.0-tools python3 python3-pip curl
+TEST_PACKAGES := ffmpeg chromium rtmpdump mediainfo gstreamer1.0-tools python3 python3-pip curl postgresql-client
 BENCH_PACKAGES := nginx libnginx-mod-rtmp wrk nghttp2-client
 SOAK_MINUTES ?= 10
 FUZZ_SECONDS ?= 60
@@ -85,6 +85,12 @@ tests/browser/node_modules/.package-lock.json: tests/browser/package-lock.json |
 
 python-lake: .cache/python-lake/.installed
 
+# What analysts connect with.
+.cache/drivers/.installed: tests/it/requirements.txt | packages-test
+	rm -rf .cache/drivers
+	python3 -m pip install -q --target .cache/drivers -r tests/it/requirements.txt
+	touch $@
+
 # A real S3 server for the tests. moto[server] would bring other services' needs as well.
 .cache/python-s3/.installed: | packages-test
 	rm -rf .cache/python-s3
@@ -113,7 +119,7 @@ lint: packages web
 	cd web && npm run check
 
 test: packages-test $(TANSU) web tests/browser/node_modules/.package-lock.json .cache/ffmpeg \
-		.cache/python-lake/.installed .cache/python-s3/.installed
+		.cache/python-lake/.installed .cache/python-s3/.installed .cache/drivers/.installed
 	$(MAKE) lint
 	cd web && npm test
 	# Most tests wait for real time, so more of them than cores run at once.

@@ -21,6 +21,7 @@ use std::time::Duration;
 use lake::Lake;
 use log::{DataLock, Embedded, Kafka, Log, Topic};
 use operators::transcode::Pool;
+use queries::{Flight, Postgres};
 use records::{Health, Media, MediaBody, StreamId, StreamState};
 use runtime::{Clock, EdgeReceiver, Engine, Intake, edge, wall_us};
 use sinks::archive::{Announcement, Archive};
@@ -128,6 +129,10 @@ pub struct Server {
     pub rtmp: SocketAddr,
     /// Where RTMPS is served, if it is.
     pub rtmps: Option<SocketAddr>,
+    /// Where PostgreSQL's clients connect, if they may.
+    pub postgres: Option<SocketAddr>,
+    /// Where clients of Arrow Flight SQL connect, if they may.
+    pub flight: Option<SocketAddr>,
     app: App,
     stop_rtmp: watch::Sender<bool>,
     stop_http: watch::Sender<bool>,
@@ -213,6 +218,14 @@ impl Server {
         let (http, rtmp) = (local(&http_listener), local(&rtmp_listener));
         let https = secure("HTTPS", config.http.tls.as_ref(), &[b"h2", b"http/1.1"]).await?;
         let rtmps = secure("RTMPS", config.rtmp.tls.as_ref(), &[]).await?;
+        let postgres = match config.sql.postgres {
+            Some(address) => Some(listen("PostgreSQL", address).await?),
+            None => None,
+        };
+        let flight = match config.sql.flight {
+            Some(address) => Some(listen("Flight SQL", address).await?),
+            None => None,
+        };
 
         let engine =
             Engine::start(Arc::clone(&plane) as _, config.pipeline.workers, Clock::start())?;
@@ -296,11 +309,31 @@ impl Server {
             let (app, router) = (app.clone(), router.clone());
             http_tasks.spawn(http::serve(listener, tls, app, router, stopping_http.clone()));
         }
+        let postgres_address = postgres.as_ref().map(local);
+        let flight_address = flight.as_ref().map(local);
+        let stopped = || {
+            let mut stopping = stopping_http.clone();
+            async move {
+                let _ = stopping.wait_for(|stop| *stop).await;
+            }
+        };
+        if let Some(listener) = postgres {
+            let entrance = settings::entrance(config, &app, http, b"postgresql")?;
+            let server = Postgres::new(app.sql.clone(), entrance).await?;
+            http_tasks.spawn(server.serve(listener, stopped()));
+        }
+        if let Some(listener) = flight {
+            let entrance = settings::entrance(config, &app, http, b"h2")?;
+            let server = Flight::new(app.sql.clone(), entrance);
+            http_tasks.spawn(server.serve(listener, stopped()));
+        }
         Ok(Self {
             http,
             https: https_address,
             rtmp,
             rtmps: rtmps_address,
+            postgres: postgres_address,
+            flight: flight_address,
             app,
             stop_rtmp,
             stop_http,

@@ -3,6 +3,7 @@
 //! One place knows both sides: the parts don't know the file's keys, and the
 //! file doesn't know the parts.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use lake::{LakeConfig, Root};
 use operators::demux::DemuxConfig;
 use operators::segment::SegmentConfig;
 use operators::transcode::{TranscodeConfig, inventory};
+use queries::Entrance;
 use records::Codec;
 use runtime::IntakeLimits;
 use sinks::archive::{ArchiveConfig, Keep, SpoolConfig, Store};
@@ -20,7 +22,10 @@ use sources::rtmp::chunk::ChunkLimits;
 
 use crate::config::Config;
 use crate::dataflow::PlaneConfig;
+use crate::http::App;
+use crate::keys;
 use crate::server::StartError;
+use crate::tls::Certificate;
 use crate::urls::Urls;
 use crate::videos::RecorderConfig;
 
@@ -69,6 +74,32 @@ pub fn queries(config: &Config) -> queries::Options {
         limits: queries::Limits::default(),
         tail: None,
     }
+}
+
+/// Who may ask SQL, and by which certificate; `http` is where pages are served,
+/// to which links lead unless there is a public address.
+///
+/// # Errors
+/// A certificate that can't be used.
+pub fn entrance(
+    config: &Config,
+    app: &App,
+    http: SocketAddr,
+    protocol: &[u8],
+) -> Result<Entrance, StartError> {
+    // HTTP's certificate: one name, one server.
+    let tls = match &config.http.tls {
+        Some(tls) => Some(Certificate::load(&tls.cert, &tls.key, &[protocol])?.watch()),
+        None => None,
+    };
+    let token = app.admin_token.clone();
+    let admits = Arc::new(move |password: &str| keys::matches(&token, password));
+    let local = match http.ip() {
+        any if any.is_unspecified() => SocketAddr::from((Ipv4Addr::LOCALHOST, http.port())),
+        _ => http,
+    };
+    let base_url = config.http.public_url.clone().unwrap_or_else(|| format!("http://{local}"));
+    Ok(Entrance { admits, base_url, tls })
 }
 
 /// The operators.

@@ -139,9 +139,28 @@ async fn committed(
     Ok(offsets)
 }
 
+/// A table without rows; nothing if there is none of that name.
+pub(crate) fn empty(name: &str) -> Result<Option<Arc<dyn TableProvider>>, Error> {
+    let table = TABLES.into_iter().find(|table| table.name == name);
+    table.map(|table| unite(table, None, Vec::new())).transpose()
+}
+
 async fn provider(
     table: &'static TableSchema,
     known: &Known,
+    tail: Vec<RecordBatch>,
+) -> Result<Arc<dyn TableProvider>, Error> {
+    let failed = |error: DataFusionError| lake_error(table.name, &error.strip_backtrace());
+    let delta = match &known.delta {
+        Some(delta) => Some(delta.table_provider().await.map_err(failed)?),
+        None => None,
+    };
+    unite(table, delta, tail)
+}
+
+fn unite(
+    table: &'static TableSchema,
+    delta: Option<Arc<dyn TableProvider>>,
     tail: Vec<RecordBatch>,
 ) -> Result<Arc<dyn TableProvider>, Error> {
     let failed = |error: DataFusionError| lake_error(table.name, &error.strip_backtrace());
@@ -150,10 +169,6 @@ async fn provider(
     let tail = tail.map_err(failed)?;
     let is_empty = tail.iter().all(|batch| batch.num_rows() == 0);
     let tail = MemTable::try_new(SchemaRef::clone(&schema), vec![tail]).map_err(failed)?;
-    let delta = match &known.delta {
-        Some(delta) => Some(delta.table_provider().await.map_err(failed)?),
-        None => None,
-    };
     Ok(Arc::new(LakeTable::new(table, schema, delta, tail, is_empty)))
 }
 

@@ -11,12 +11,14 @@
 //! [`Limits`] allow; all of that goes when its [`Rows`] are dropped. Never done
 //! here: writing, reading files that aren't the lake's, deciding who may ask.
 //!
-//! [`Session`] is the way in; [`named`] holds the queries that come with the
-//! product; [`Format`] writes what comes out.
+//! [`Session`] is the way in, [`Postgres`] that of PostgreSQL's clients and [`Flight`]
+//! that of Arrow's; [`named`] holds the queries that come with the product; [`Format`] writes what comes out.
 
 mod catalog;
 mod comments;
+mod doors;
 mod error;
+mod flight;
 mod format;
 mod functions;
 mod guard;
@@ -25,6 +27,7 @@ mod limits;
 mod memory;
 pub mod named;
 mod pool;
+mod postgres;
 mod rows;
 mod session;
 mod table;
@@ -35,9 +38,12 @@ mod views;
 
 pub use arrow::datatypes::SchemaRef;
 pub use arrow::record_batch::RecordBatch;
+pub use doors::{Admits, Entrance, TlsConfig};
 pub use error::Error;
+pub use flight::Flight;
 pub use format::{ArrowDecoder, Format, ParseFormatError, Writer, arrow_stream};
 pub use limits::Limits;
+pub use postgres::Postgres;
 pub use rows::Rows;
 pub use session::{Options, Session};
 pub use tail::{Tail, TailError};

@@ -5,19 +5,22 @@
 //! of its own (catalog, memory, temporary files), so nothing that one does can
 //! be seen by another. Ends: with its last handle, running queries too.
 
+use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{FieldRef, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion::catalog::SchemaProvider;
+use datafusion::common::ParamValues;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::DataFusionError;
 use datafusion::execution::FunctionRegistry;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::object_store::{DefaultObjectStoreRegistry, ObjectStoreRegistry};
-use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{SendableRecordBatchStream, SessionState, SessionStateBuilder};
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionConfig;
@@ -26,7 +29,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
-use crate::catalog::{CATALOG, SCHEMA, catalogs, tables};
+use crate::catalog::{CATALOG, Catalog, SCHEMA};
 use crate::lake::Lake;
 use crate::memory::QueryPool;
 use crate::pool::{Pool, Task};
@@ -41,6 +44,9 @@ const BATCHES_WAITING: usize = 2;
 
 /// Most memory that a thread's sort keeps free for merging, in bytes: DataFusion's default.
 const MERGE_BYTES_MAX: usize = 10 << 20;
+
+/// Most parameters of a question: as many as PostgreSQL's clients can number.
+const PARAMETERS_MAX: usize = 65_535;
 
 /// What a session is about.
 pub struct Options {
@@ -69,6 +75,31 @@ struct Inner {
     limits: Limits,
     places: Arc<Semaphore>,
     pool: Pool,
+}
+
+impl Inner {
+    /// What can be named and called, and what that may use.
+    fn state(
+        &self,
+        mut catalog: Catalog,
+        dialect: Option<&Dialect>,
+        base_url: &str,
+        runtime: Arc<RuntimeEnv>,
+    ) -> Result<SessionState, Error> {
+        let mut base = &self.base;
+        if let Some(dialect) = dialect {
+            catalog = catalog.with(dialect.schema.0, &dialect.schema.1);
+            base = &dialect.base;
+        }
+        let tables = catalog.lake();
+        let mut state = SessionStateBuilder::new_from_existing(base.clone())
+            .with_runtime_env(runtime)
+            .with_catalog_list(catalog.list()?)
+            .build();
+        state.register_udtf("clip", functions::clip(tables));
+        state.register_udf(functions::play_url(base_url))?;
+        Ok(state)
+    }
 }
 
 impl Session {
@@ -104,25 +135,97 @@ impl Session {
     /// # Errors
     /// See [`Error`]; the same may come in mid-answer.
     pub async fn query(&self, text: &str, base_url: &str) -> Result<Rows, Error> {
+        let (text, base_url) = (text.to_owned(), base_url.to_owned());
+        self.ask(Question { text, values: None, base_url, dialect: None }).await
+    }
+
+    /// The same for a question with more to it.
+    pub(crate) async fn ask(&self, question: Question) -> Result<Rows, Error> {
         let (head, planned) = oneshot::channel();
         let (batches, fetched) = mpsc::channel(BATCHES_WAITING);
-        let query = Query {
-            session: Arc::clone(&self.0),
-            text: text.to_owned(),
-            base_url: base_url.to_owned(),
-            batches,
-        };
-        let task = self.0.pool.spawn(query.run(head)).ok_or(Error::Closed)?;
+        let query = Query { session: Arc::clone(&self.0), question, batches };
+        let task = self.spawn(query.run(head)).ok_or(Error::Closed)?;
         let schema = planned.await.map_err(|_| Error::Closed)??;
         Ok(Rows { schema, batches: fetched, _task: task })
     }
+
+    /// The plan of a question, over tables without rows: for its columns and parameters.
+    pub(crate) async fn plan(
+        &self,
+        text: &str,
+        dialect: Option<&Dialect>,
+    ) -> Result<LogicalPlan, Error> {
+        let catalog = Catalog::empty(&self.0.meta);
+        let state = self.0.state(catalog, dialect, "", Arc::default())?;
+        let plan = comments::with_comments(guard::plan(&state, text).await?)?;
+        // The optimizer settles types, but only if all of them are known.
+        let is_known = plan.get_parameter_fields()?.is_empty();
+        if is_known { Ok(state.optimize(&plan)?) } else { Ok(plan) }
+    }
+
+    /// The columns of a plan's answer, as its rows will have them.
+    pub(crate) fn columns(plan: &LogicalPlan) -> SchemaRef {
+        plain_schema(plan.schema().inner())
+    }
+
+    /// The parameters of a plan by number, each with its type if the text tells it.
+    ///
+    /// # Errors
+    /// [`Error::Sql`] for one that has no number.
+    pub(crate) fn parameters(plan: &LogicalPlan) -> Result<Vec<Option<FieldRef>>, Error> {
+        let mut parameters = Vec::new();
+        for (id, field) in plan.get_parameter_fields()? {
+            let number: usize = id.trim_start_matches('$').parse().unwrap_or(0);
+            if number == 0 || number > PARAMETERS_MAX {
+                return Err(Error::Sql(format!("{id} is no parameter, such as $1")));
+            }
+            if parameters.len() < number {
+                parameters.resize_with(number, || None);
+            }
+            parameters[number - 1] = field;
+        }
+        Ok(parameters)
+    }
+
+    /// What a dialect adds to: the state without tables, and a catalog to describe.
+    pub(crate) fn base(&self) -> (SessionState, Catalog) {
+        (self.0.base.clone(), Catalog::empty(&self.0.meta))
+    }
+
+    /// Runs a task on the session's threads; dropping the handle cancels it.
+    /// None: the session has ended.
+    pub(crate) fn spawn<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> Option<Task<T>> {
+        self.0.pool.spawn(task)
+    }
+}
+
+/// What is asked, and how.
+pub(crate) struct Question {
+    /// One statement.
+    pub text: String,
+    /// What its parameters stand for, if it has any.
+    pub values: Option<ParamValues>,
+    /// As for [`Session::query`].
+    pub base_url: String,
+    /// Whose SQL it is; None: DataFusion's own.
+    pub dialect: Option<Arc<Dialect>>,
+}
+
+/// What a way in adds to SQL.
+pub(crate) struct Dialect {
+    /// The session's base state with more functions and types.
+    pub base: SessionState,
+    /// A schema beside the others.
+    pub schema: (&'static str, Arc<dyn SchemaProvider>),
 }
 
 /// One query, on the session's own threads.
 struct Query {
     session: Arc<Inner>,
-    text: String,
-    base_url: String,
+    question: Question,
     batches: mpsc::Sender<Result<RecordBatch, Error>>,
 }
 
@@ -189,7 +292,10 @@ impl Query {
     /// Plans it and begins its execution.
     async fn start(&self) -> Result<SendableRecordBatchStream, Error> {
         let state = self.state()?;
-        let plan = comments::with_comments(guard::plan(&state, &self.text).await?)?;
+        let mut plan = comments::with_comments(guard::plan(&state, &self.question.text).await?)?;
+        if let Some(values) = &self.question.values {
+            plan = plan.replace_params_with_values(values)?;
+        }
         let plan = with_pauses(state.create_physical_plan(&plan).await?)?;
         Ok(execute_stream(plan, state.task_ctx())?)
     }
@@ -205,13 +311,10 @@ impl Query {
             .with_disk_manager_builder(disk)
             .with_object_store_registry(Arc::clone(&session.stores))
             .build_arc()?;
-        let tables = tables(&session.lake);
-        let mut state = SessionStateBuilder::new_from_existing(session.base.clone())
-            .with_runtime_env(runtime)
-            .with_catalog_list(catalogs(Arc::clone(&tables), &session.meta)?)
-            .build();
-        state.register_udtf("clip", functions::clip(tables));
-        state.register_udf(functions::play_url(&self.base_url))?;
+        let question = &self.question;
+        let catalog = Catalog::now(&session.lake, &session.meta);
+        let dialect = question.dialect.as_deref();
+        let mut state = session.state(catalog, dialect, &question.base_url, runtime)?;
         // now() is one moment for the whole query.
         state.mark_start_execution();
         Ok(state)

@@ -90,6 +90,13 @@ async fn serve(config: Config, demo: Option<PathBuf>) -> anyhow::Result<()> {
     if let Some(rtmps) = server.rtmps {
         println!("           rtmps://{}/live", shown(rtmps));
     }
+    if let Some(postgres) = server.postgres {
+        println!("  sql      postgres://{}/millstream", shown(postgres));
+    }
+    if let Some(flight) = server.flight {
+        let scheme = if config.http.tls.is_some() { "grpc+tls" } else { "grpc" };
+        println!("  flight   {scheme}://{}", shown(flight));
+    }
     println!("  data     {}", config.data_dir.display());
     if config.admin_token.is_none() {
         println!("  token    in {}", config.data_dir.join(crate::keys::ADMIN_TOKEN_FILE).display());

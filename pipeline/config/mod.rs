@@ -36,8 +36,8 @@ pub use self::example::example;
 pub use self::problem::{ConfigError, Origin, Problem};
 pub use self::read::{environment, variable};
 pub use self::sections::{
-    Archive, Config, DataLog, Hls, Http, Lake, LogFormat, Logging, Pipeline, Rtmp, Secret, Stream,
-    Tls, Transcode, Vod,
+    Archive, Config, DataLog, Hls, Http, Lake, LogFormat, Logging, Pipeline, Rtmp, Secret, Sql,
+    Stream, Tls, Transcode, Vod,
 };
 
 impl Config {
@@ -178,6 +178,10 @@ impl Config {
                 root: get.optional("lake.root")?,
                 commit_busy: get.duration("lake.commit_busy")?,
                 commit_idle: get.duration("lake.commit_idle")?,
+            },
+            sql: Sql {
+                postgres: get.optional_address("sql.postgres")?,
+                flight: get.optional_address("sql.flight")?,
             },
             log: Logging {
                 level: get.text("log.level")?,

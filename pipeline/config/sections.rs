@@ -36,6 +36,8 @@ pub struct Config {
     pub archive: Archive,
     /// What analysts get.
     pub lake: Lake,
+    /// Further ways to ask it.
+    pub sql: Sql,
     /// What the server says.
     pub log: Logging,
     /// Whether panics may be injected.
@@ -90,6 +92,15 @@ pub struct Lake {
     pub commit_busy: Duration,
     /// How long a row waits for its commit while little is.
     pub commit_idle: Duration,
+}
+
+/// `[sql]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sql {
+    /// PostgreSQL's wire protocol. None: nowhere.
+    pub postgres: Option<SocketAddr>,
+    /// Arrow Flight SQL. None: nowhere.
+    pub flight: Option<SocketAddr>,
 }
 
 /// A text that no log, error or debug print shows.

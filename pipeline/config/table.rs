@@ -34,6 +34,7 @@ pub const SECTIONS: &[(&str, &str)] = &[
     ("vod", "Recordings of finished broadcasts."),
     ("archive", "Segments of broadcasts, beyond this machine's disk."),
     ("lake", "What analysts get: tables of everything that happened."),
+    ("sql", "How else than by the API they ask SQL of it."),
     ("log", "What the server says about itself, on standard error."),
     ("debug", "For tests only."),
 ];
@@ -199,6 +200,11 @@ pub const KEYS: &[Key] = &[
         "Pause between the commits of a table while much is going on. Each commit is at least one file: longer makes fewer and larger ones, shorter shows rows sooner to programs that open the tables themselves. SQL by the server sees rows before they are committed."),
     key("lake.commit_idle", Kind::Duration(ms(200), s(3600)), r#""5s""#,
         "How long a row waits for its commit at most while little is going on. At least lake.commit_busy."),
+
+    key("sql.postgres", Kind::OptionalAddress, r#""""#,
+        "Where psql, drivers and tools for PostgreSQL connect, by any user's name with the admin token as password; 5432 is what they assume. Empty: nowhere. Answers only: nothing can be written. With http.tls.cert the connection may be encrypted (most clients do so by themselves); without, the token crosses the network readable, so keep to 127.0.0.1."),
+    key("sql.flight", Kind::OptionalAddress, r#""""#,
+        "Where clients of Arrow Flight SQL connect (ADBC, and Arrow's JDBC and ODBC drivers), by the admin token as bearer or as password; answers come as Arrow. 32010 is what examples use. Empty: nowhere. Answers only: nothing can be written. With http.tls.cert it is encrypted and nothing else (grpc+tls://); without, the token crosses the network readable, so keep to 127.0.0.1."),
 
     key("log.level", Kind::Text, r#""info""#,
         "error, warn, info, debug or trace, also by module: info,sources=debug. info says what changed (streams, publishers, generations), warn what someone should look at, debug what a developer needs. Keys and tokens appear at no level."),

@@ -5,6 +5,7 @@ pub mod faults;
 pub mod feed;
 pub mod http;
 pub mod player;
+pub mod postgres;
 pub mod process;
 pub mod rtmp;
 pub mod s3;
