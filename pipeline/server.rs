@@ -13,42 +13,48 @@
 //! sent away, streams end, their last parts and ENDLIST reach viewers, the
 //! data plane drains, and the log closes last.
 
-use std::collections::HashSet;
-use std::net::SocketAddr;
+mod error;
+mod front;
+mod listen;
+mod restore;
+mod tasks;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use lake::Lake;
 use log::{DataLock, Embedded, Kafka, Log, Topic};
 use operators::transcode::Pool;
-use queries::{Flight, Postgres};
-use records::{Health, Media, MediaBody, StreamId, StreamState};
-use runtime::{Clock, EdgeReceiver, Engine, Intake, edge, wall_us};
-use sinks::archive::{Announcement, Archive};
+use runtime::{Clock, Engine, Intake, edge};
+use sinks::archive::Archive;
 use sinks::hls::vod::Library;
-use sinks::hls::{Cold, Origin, RestoredStream};
-use sources::rtmp::{self, Lanes, RtmpMeters};
-use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use sinks::hls::{Cold, Origin};
+use sources::rtmp::RtmpMeters;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use self::front::Front;
+use self::listen::Sockets;
+use self::restore::restore;
+use self::tasks::{announcer, show, store, tick, watch_health, watch_quarantine};
 use crate::announcements::Ledger;
 use crate::catalog::Catalog;
 use crate::config::{Config, Secret};
-use crate::dataflow::{Edges, MediaPlane, Quarantine, Quarantined};
+use crate::dataflow::{Edges, MediaPlane, Quarantine};
 use crate::events::EventCounts;
 use crate::faults::LakeFaults;
 use crate::feed::Feed;
 use crate::health::HealthBoard;
-use crate::http::{self, App, Rate, Shared};
-use crate::journal;
+use crate::http::{App, Rate, Shared};
 use crate::keys::{self, KeyError};
-use crate::registry::{Registry, TICK};
+use crate::registry::Registry;
 use crate::settings;
 use crate::tail::LogTail;
 use crate::thumbnails::Thumbnails;
-use crate::tls::Certificate;
 use crate::videos::{Recorder, RecorderCounts, Videos};
+
+pub use self::error::StartError;
+pub use self::listen::Addresses;
 
 /// How long streams may take to end when the server stops.
 const END_PATIENCE: Duration = Duration::from_secs(8);
@@ -60,84 +66,12 @@ const FAREWELL: Duration = Duration::from_millis(700);
 /// after the next start.
 const UPLOADS_PATIENCE: Duration = Duration::from_secs(3);
 
-/// Why the server didn't start. All but the last are the operator's to mend.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// An address can't be listened on.
-    #[error("cannot listen on {address} for {what}: {source}; is another server running there?")]
-    Listen {
-        /// What was to be served there.
-        what: &'static str,
-        /// Where.
-        address: SocketAddr,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// The data directory can't be used.
-    #[error("cannot use {path}: {source}")]
-    Data {
-        /// Which file or folder.
-        path: std::path::PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// Publishers can't be read.
-    #[error("no thread to read publishers with: {0}")]
-    Lanes(std::io::Error),
-    /// A setting is refused by the part that it is for.
-    #[error("the configuration cannot work: {0}")]
-    Config(String),
-    /// There is no admin token.
-    #[error(transparent)]
-    Key(#[from] KeyError),
-    /// The log can't be opened or read.
-    #[error(transparent)]
-    Log(#[from] log::Error),
-    /// The streams can't be read.
-    #[error(transparent)]
-    Catalog(#[from] crate::catalog::CatalogError),
-    /// The videos can't be read.
-    #[error(transparent)]
-    Videos(#[from] crate::videos::VideoError),
-    /// Certificates can't be used.
-    #[error(transparent)]
-    Tls(#[from] crate::tls::TlsError),
-    /// Encoders can't be used.
-    #[error(transparent)]
-    Transcode(#[from] operators::transcode::TranscodeError),
-    /// The archive can't be used.
-    #[error(transparent)]
-    Archive(#[from] sinks::archive::ArchiveError),
-    /// Questions to the lake can't be answered.
-    #[error(transparent)]
-    Queries(#[from] queries::Error),
-    /// The lake can't be used as configured.
-    #[error(transparent)]
-    Lake(#[from] lake::Error),
-    /// The data plane didn't start.
-    #[error(transparent)]
-    Scale(#[from] runtime::ScaleError),
-}
-
 /// A running server.
 pub struct Server {
-    /// Where HTTP is served, with the port that was chosen for port 0.
-    pub http: SocketAddr,
-    /// Where HTTPS is served, if it is.
-    pub https: Option<SocketAddr>,
-    /// Where RTMP is served.
-    pub rtmp: SocketAddr,
-    /// Where RTMPS is served, if it is.
-    pub rtmps: Option<SocketAddr>,
-    /// Where PostgreSQL's clients connect, if they may.
-    pub postgres: Option<SocketAddr>,
-    /// Where clients of Arrow Flight SQL connect, if they may.
-    pub flight: Option<SocketAddr>,
+    /// Where it is reached.
+    pub at: Addresses,
     app: App,
-    stop_rtmp: watch::Sender<bool>,
-    stop_http: watch::Sender<bool>,
-    rtmp_tasks: JoinSet<()>,
-    http_tasks: JoinSet<()>,
+    front: Front,
     // The archive's queue closes when its edge's task ends.
     plane_tasks: JoinSet<()>,
     archive: Arc<Archive>,
@@ -213,19 +147,8 @@ impl Server {
             spool.start();
         }
 
-        let http_listener = listen("HTTP", config.http.listen).await?;
-        let rtmp_listener = listen("RTMP", config.rtmp.listen).await?;
-        let (http, rtmp) = (local(&http_listener), local(&rtmp_listener));
-        let https = secure("HTTPS", config.http.tls.as_ref(), &[b"h2", b"http/1.1"]).await?;
-        let rtmps = secure("RTMPS", config.rtmp.tls.as_ref(), &[]).await?;
-        let postgres = match config.sql.postgres {
-            Some(address) => Some(listen("PostgreSQL", address).await?),
-            None => None,
-        };
-        let flight = match config.sql.flight {
-            Some(address) => Some(listen("Flight SQL", address).await?),
-            None => None,
-        };
+        let sockets = Sockets::open(config).await?;
+        let at = sockets.addresses();
 
         let engine =
             Engine::start(Arc::clone(&plane) as _, config.pipeline.workers, Clock::start())?;
@@ -267,7 +190,7 @@ impl Server {
             })?,
             encoders,
             transcode_events,
-            urls: settings::urls(config, rtmp.port()),
+            urls: settings::urls(config, at.rtmp.port()),
             admin_token,
             faults_enabled: config.faults,
             lake_faults,
@@ -282,68 +205,8 @@ impl Server {
         plane_tasks.spawn(Arc::clone(&recorder).run(to_record));
         plane_tasks.spawn(Arc::clone(&recorder).tend_spool());
 
-        let (stop_rtmp, stopping_rtmp) = watch::channel(false);
-        let (stop_http, stopping_http) = watch::channel(false);
-        let mut rtmp_tasks = JoinSet::new();
-        let rtmp_config = Arc::new(settings::rtmp(config));
-        let lanes = Lanes::start().map(Arc::new).map_err(StartError::Lanes)?;
-        let rtmps_address = rtmps.as_ref().map(|(listener, _)| local(listener));
-        let https_address = https.as_ref().map(|(listener, _)| local(listener));
-        let plain = Some((rtmp_listener, None));
-        let ways_in = [plain, rtmps.map(|(listener, tls)| (listener, Some(tls)))];
-        for (listener, tls) in ways_in.into_iter().flatten() {
-            let mut stopping = stopping_rtmp.clone();
-            let stopped = async move {
-                let _ = stopping.wait_for(|stop| *stop).await;
-            };
-            let (gate, config) = (Arc::clone(&registry), Arc::clone(&rtmp_config));
-            let (lanes, meters) = (Arc::clone(&lanes), Arc::clone(&meters));
-            let serve = rtmp::serve(listener, tls, lanes, gate, config, meters, stopped);
-            rtmp_tasks.spawn(serve);
-        }
-        let mut http_tasks = JoinSet::new();
-        let router = http::router(app.clone());
-        let plain = Some((http_listener, None));
-        let ways_out = [plain, https.map(|(listener, tls)| (listener, Some(tls)))];
-        for (listener, tls) in ways_out.into_iter().flatten() {
-            let (app, router) = (app.clone(), router.clone());
-            http_tasks.spawn(http::serve(listener, tls, app, router, stopping_http.clone()));
-        }
-        let postgres_address = postgres.as_ref().map(local);
-        let flight_address = flight.as_ref().map(local);
-        let stopped = || {
-            let mut stopping = stopping_http.clone();
-            async move {
-                let _ = stopping.wait_for(|stop| *stop).await;
-            }
-        };
-        if let Some(listener) = postgres {
-            let entrance = settings::entrance(config, &app, http, b"postgresql")?;
-            let server = Postgres::new(app.sql.clone(), entrance).await?;
-            http_tasks.spawn(server.serve(listener, stopped()));
-        }
-        if let Some(listener) = flight {
-            let entrance = settings::entrance(config, &app, http, b"h2")?;
-            let server = Flight::new(app.sql.clone(), entrance);
-            http_tasks.spawn(server.serve(listener, stopped()));
-        }
-        Ok(Self {
-            http,
-            https: https_address,
-            rtmp,
-            rtmps: rtmps_address,
-            postgres: postgres_address,
-            flight: flight_address,
-            app,
-            stop_rtmp,
-            stop_http,
-            rtmp_tasks,
-            http_tasks,
-            plane_tasks,
-            archive,
-            log,
-            _data_lock: data_lock,
-        })
+        let front = Front::open(config, &app, &meters, sockets).await?;
+        Ok(Self { at, app, front, plane_tasks, archive, log, _data_lock: data_lock })
     }
 
     /// What the handlers share, for whoever runs in the same process.
@@ -356,11 +219,9 @@ impl Server {
     pub async fn stop(mut self) {
         tracing::info!("stopping: broadcasts end");
         self.app.registry.end_all(END_PATIENCE).await;
-        self.stop_rtmp.send_replace(true);
-        while self.rtmp_tasks.join_next().await.is_some() {}
+        self.front.close_publishers().await;
         tokio::time::sleep(FAREWELL).await;
-        self.stop_http.send_replace(true);
-        while self.http_tasks.join_next().await.is_some() {}
+        self.front.close_viewers().await;
         let engine = Arc::clone(&self.app.engine);
         // Blocks until what is in flight is through.
         let _ = tokio::task::spawn_blocking(move || engine.stop()).await;
@@ -400,183 +261,5 @@ fn admin_token(config: &Config) -> Result<Secret, KeyError> {
     match &config.admin_token {
         Some(given) => Ok(given.clone()),
         None => keys::admin_token(&config.data_dir),
-    }
-}
-
-/// Appends the archive's announcements to the log's topic `segments`, and says
-/// which streams are complete there.
-fn announcer(
-    log: Arc<dyn Log>,
-    ledger: Arc<Ledger>,
-    recordable: mpsc::Sender<StreamId>,
-) -> impl Fn(&[(StreamId, Vec<u8>)]) -> Result<(), sinks::archive::AnnounceError> {
-    let end = Announcement::End.encode();
-    move |values| {
-        let records = values
-            .iter()
-            .map(|(stream, value)| {
-                let partition = log::Topic::Segments.partition(stream.shard());
-                let key = stream.0.as_bytes().to_vec();
-                log::NewRecord::new(partition, key, value.clone())
-            })
-            .collect();
-        let offsets = log::wait(log.append_many(log::Topic::Segments, records))
-            .map_err(|error| sinks::archive::AnnounceError(Box::new(error)))?;
-        for ((stream, value), offset) in values.iter().zip(offsets) {
-            ledger.note(*stream, offset);
-            if *value == end {
-                // Without room the recorder's next sweep finds it.
-                let _ = recordable.try_send(*stream);
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Takes up what was live when the process last ended, and shows what ended
-/// and may still be watched.
-async fn restore(
-    registry: &Registry,
-    log: &dyn Log,
-    recorder: &Recorder,
-    config: &Config,
-) -> Result<(), StartError> {
-    let Recorder { archive, ledger, videos, .. } = recorder;
-    let catalog = registry.catalog();
-    let live = catalog.live();
-    let mut finished: Vec<_> = catalog
-        .list(|entry| {
-            let is_closed = entry.deleted || entry.state == StreamState::Inactive;
-            entry.state.is_over() && !is_closed
-        })
-        .into_iter()
-        .filter_map(|entry| {
-            let ago = wall_us().saturating_sub(entry.ended_at_us?);
-            Some((Duration::from_micros(ago), entry.stream_id))
-        })
-        .filter(|(ago, _)| *ago < config.hls.keep)
-        // A video that was closed closes this way to it too.
-        .filter(|(_, id)| videos.of_stream(*id).is_none_or(|video| video.is_open()))
-        .collect();
-    finished.sort_by_key(|(ago, _)| std::cmp::Reverse(*ago));
-    let wanted: HashSet<_> = live
-        .iter()
-        .map(|entry| entry.stream_id)
-        .chain(finished.iter().map(|(_, stream)| *stream))
-        .collect();
-    let mut pasts = crate::announcements::read(log, |stream| wanted.contains(&stream)).await?;
-
-    for entry in live {
-        let stream = entry.stream_id;
-        // Its announcements may be anywhere.
-        ledger.note(stream, 0);
-        let restored = past(stream, pasts.remove(&stream), archive, config).await;
-        let resume = restored.as_ref().map(|restored| operators::demux::Resume {
-            next_msn: restored.resume.next_msn,
-            next_run: restored.resume.next_run,
-            end: restored.resume.end,
-            origin_wall_us: restored.resume.origin_wall_us,
-        });
-        tracing::info!(%stream, restored = restored.is_some(), "stream waits for its publisher");
-        registry.restore(&entry, restored, resume).await?;
-    }
-    for (ago, stream) in finished {
-        if let Some(restored) = past(stream, pasts.remove(&stream), archive, config).await {
-            registry.show_finished(stream, restored, ago);
-        }
-    }
-    Ok(())
-}
-
-/// A stream's window, from its announcements and the files that are there.
-async fn past(
-    stream: StreamId,
-    announcements: Option<Vec<Announcement>>,
-    archive: &Arc<Archive>,
-    config: &Config,
-) -> Option<RestoredStream> {
-    let (reader, window) = (Arc::clone(archive), settings::restored_window(config));
-    // Looks at every segment's file.
-    let looked = tokio::task::spawn_blocking(move || {
-        reader.restore(stream, announcements.unwrap_or_default(), window)
-    });
-    let restored = looked.await.ok().flatten()?;
-    archive.adopt(stream, &restored);
-    Some(restored)
-}
-
-async fn listen(what: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    let failed = |source| StartError::Listen { what, address, source };
-    TcpListener::bind(address).await.map_err(failed)
-}
-
-fn local(listener: &TcpListener) -> SocketAddr {
-    // A bound socket has an address.
-    listener.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)))
-}
-
-type Secured = (TcpListener, sources::rtmp::TlsConfig);
-
-/// A listener with a certificate, if one is configured.
-async fn secure(
-    what: &'static str,
-    tls: Option<&crate::config::Tls>,
-    protocols: &[&[u8]],
-) -> Result<Option<Secured>, StartError> {
-    let Some(tls) = tls else { return Ok(None) };
-    let certificate = Certificate::load(&tls.cert, &tls.key, protocols)?;
-    Ok(Some((listen(what, tls.listen).await?, certificate.watch())))
-}
-
-/// Parts and segments to the viewers' window.
-async fn show(from: EdgeReceiver<Media>, app: App) {
-    let mut batch = Vec::new();
-    loop {
-        from.recv(&mut batch).await;
-        let ended: Vec<_> = batch
-            .iter()
-            .filter(|media| matches!(media.body, MediaBody::End))
-            .map(|media| media.stream)
-            .collect();
-        app.origin.apply_all(batch.drain(..));
-        for stream in ended {
-            app.thumbnails.forget(stream);
-            app.health.forget(stream);
-            // Waits for the log; parts of other streams may not.
-            let registry = Arc::clone(&app.registry);
-            tokio::spawn(async move { registry.ended(stream).await });
-        }
-    }
-}
-
-/// Segments to files.
-async fn store(from: EdgeReceiver<Media>, archive: Arc<Archive>) {
-    let mut batch = Vec::new();
-    loop {
-        from.recv(&mut batch).await;
-        batch.drain(..).for_each(|media| archive.push(media));
-    }
-}
-
-async fn watch_health(from: EdgeReceiver<Health>, board: Arc<HealthBoard>, feed: Arc<Feed>) {
-    let mut batch = Vec::new();
-    loop {
-        from.recv(&mut batch).await;
-        feed.push(journal::health(&batch));
-        batch.drain(..).for_each(|health| board.record(health));
-    }
-}
-
-async fn watch_quarantine(mut out: mpsc::Receiver<Quarantined>, registry: Arc<Registry>) {
-    while let Some(quarantined) = out.recv().await {
-        registry.quarantined(quarantined).await;
-    }
-}
-
-async fn tick(registry: Arc<Registry>) {
-    let mut interval = tokio::time::interval(TICK);
-    loop {
-        interval.tick().await;
-        registry.tick();
     }
 }

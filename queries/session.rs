@@ -153,11 +153,16 @@ impl Session {
     pub(crate) async fn plan(
         &self,
         text: &str,
+        values: Option<&ParamValues>,
         dialect: Option<&Dialect>,
     ) -> Result<LogicalPlan, Error> {
         let catalog = Catalog::empty(&self.0.meta);
         let state = self.0.state(catalog, dialect, "", Arc::default())?;
         let plan = comments::with_comments(guard::plan(&state, text).await?)?;
+        let plan = match values {
+            Some(values) => plan.replace_params_with_values(values)?,
+            None => plan,
+        };
         // The optimizer settles types, but only if all of them are known.
         let is_known = plan.get_parameter_fields()?.is_empty();
         if is_known { Ok(state.optimize(&plan)?) } else { Ok(plan) }

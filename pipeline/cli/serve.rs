@@ -82,18 +82,18 @@ impl Serve {
 async fn serve(config: Config, demo: Option<PathBuf>) -> anyhow::Result<()> {
     let server = Server::start(&config).await?;
     println!("millstream {}", env!("CARGO_PKG_VERSION"));
-    println!("  pages    http://{}/", shown(server.http));
-    if let Some(https) = server.https {
+    println!("  pages    http://{}/", shown(server.at.http));
+    if let Some(https) = server.at.https {
         println!("           https://{}/", shown(https));
     }
-    println!("  publish  rtmp://{}/live", shown(server.rtmp));
-    if let Some(rtmps) = server.rtmps {
+    println!("  publish  rtmp://{}/live", shown(server.at.rtmp));
+    if let Some(rtmps) = server.at.rtmps {
         println!("           rtmps://{}/live", shown(rtmps));
     }
-    if let Some(postgres) = server.postgres {
+    if let Some(postgres) = server.at.postgres {
         println!("  sql      postgres://{}/millstream", shown(postgres));
     }
-    if let Some(flight) = server.flight {
+    if let Some(flight) = server.at.flight {
         let scheme = if config.http.tls.is_some() { "grpc+tls" } else { "grpc" };
         println!("  flight   {scheme}://{}", shown(flight));
     }
@@ -125,7 +125,7 @@ async fn start_demo(server: &Server, file: &PathBuf, stop: Stop) -> anyhow::Resu
     let clip = Arc::new(Clip::open(file).with_context(|| file.display().to_string())?);
     let catalog = server.app().registry.catalog();
     let (entry, key) = catalog.create("Big Buck Bunny, over and over", "Demo").await?;
-    let address = std::net::SocketAddr::new(loopback(server.rtmp), server.rtmp.port());
+    let address = std::net::SocketAddr::new(loopback(server.at.rtmp), server.at.rtmp.port());
     let mut options = PublishOptions::new(format!("rtmp://{address}/live/{}", key.expose()));
     options.looping = true;
     options.reconnect = true;
@@ -135,7 +135,7 @@ async fn start_demo(server: &Server, file: &PathBuf, stop: Stop) -> anyhow::Resu
         }
     });
     println!();
-    println!("  Open     http://{}/watch/{}", shown(server.http), entry.stream_id);
+    println!("  Open     http://{}/watch/{}", shown(server.at.http), entry.stream_id);
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! The calls.
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::ipc::writer::IpcWriteOptions;
@@ -52,14 +53,14 @@ impl Service {
         Self { session, base_url }
     }
 
-    async fn plan(&self, text: &str) -> Result<LogicalPlan, Status> {
-        self.session.plan(text, None).await.map_err(|error| status(&error))
+    async fn plan(&self, statement: &Statement) -> Result<LogicalPlan, Status> {
+        let values = statement.parameters()?;
+        let plan = self.session.plan(&statement.text, values.as_ref(), None).await;
+        plan.map_err(|error| status(&error))
     }
 
-    /// The answer's columns, if the values of parameters don't change them.
     async fn columns(&self, statement: &Statement) -> Result<SchemaRef, Status> {
-        let plan = self.plan(&statement.text).await?;
-        Ok(Session::columns(&plan))
+        Ok(columns(&Session::columns(&self.plan(statement).await?)))
     }
 
     async fn rows(&self, statement: Statement) -> Answered<Batches> {
@@ -67,8 +68,13 @@ impl Service {
         let base_url = self.base_url.clone();
         let question = Question { text: statement.text, values, base_url, dialect: None };
         let rows = self.session.ask(question).await.map_err(|error| status(&error))?;
-        let schema = rows.schema();
-        Ok(batches(schema, rows.map_err(|error| FlightError::from(status(&error)))))
+        let schema = columns(&rows.schema());
+        let sent = Arc::clone(&schema);
+        let rows = rows.map(move |batch| {
+            let batch = batch.map_err(|error| FlightError::from(status(&error)))?;
+            Ok(batch.with_schema(Arc::clone(&sent))?)
+        });
+        Ok(batches(schema, rows))
     }
 
     async fn tables(&self) -> Result<Vec<Table>, Status> {
@@ -76,6 +82,14 @@ impl Service {
         let tables = catalog.tables().await;
         tables.map_err(|error| status(&Error::from(error)))
     }
+}
+
+/// An answer's columns as they are announced and sent: clients compare the two,
+/// and whether one can be null may be known better when it is computed.
+fn columns(schema: &Schema) -> SchemaRef {
+    let fields = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+    let fields: Vec<_> = fields.collect();
+    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
 }
 
 /// Batches as they are sent.
@@ -159,7 +173,8 @@ impl FlightSqlService for Service {
         query: ActionCreatePreparedStatementRequest,
         _: Request<Action>,
     ) -> Result<ActionCreatePreparedStatementResult, Status> {
-        let plan = self.plan(&query.query).await?;
+        let statement = Statement::plain(query.query);
+        let plan = self.plan(&statement).await?;
         let parameters = Session::parameters(&plan).map_err(|error| status(&error))?;
         let parameters = parameters.into_iter().zip(1..).map(|(field, number)| {
             let data_type = field.map_or(DataType::Null, |field| field.data_type().clone());
@@ -167,8 +182,8 @@ impl FlightSqlService for Service {
         });
         let parameters = Schema::new(parameters.collect::<Vec<_>>());
         Ok(ActionCreatePreparedStatementResult {
-            prepared_statement_handle: Statement::plain(query.query).encode()?,
-            dataset_schema: message(&Session::columns(&plan))?,
+            prepared_statement_handle: statement.encode()?,
+            dataset_schema: message(&columns(&Session::columns(&plan)))?,
             parameter_schema: message(&parameters)?,
         })
     }

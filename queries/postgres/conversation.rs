@@ -118,6 +118,7 @@ impl Conversation {
                 done("DECLARE CURSOR")
             }
             Act::Fetch(name, count) => {
+                cursors::check_format(format)?;
                 Ok(Answer::Rows(cursors::fetch(cursors::find(client, name)?, *count)?))
             }
             Act::Close(name) => {

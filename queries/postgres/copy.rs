@@ -237,7 +237,7 @@ mod tests {
             CopyOption::ForceQuote(vec!["a".into()]),
             CopyOption::Encoding("LATIN1".into()),
         ] {
-            assert!(Lines::of(&[option.clone()], &[]).is_err(), "{option}");
+            assert!(Lines::of(std::slice::from_ref(&option), &[]).is_err(), "{option}");
         }
     }
 }

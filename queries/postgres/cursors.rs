@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use futures_util::{StreamExt, stream};
-use pgwire::api::portal::{Portal, PortalExecutionState};
+use pgwire::api::portal::{Format, Portal, PortalExecutionState};
 use pgwire::api::results::{FieldInfo, QueryResponse};
 use pgwire::api::stmt::StoredStatement;
 use pgwire::api::store::{Entry, MemPortalStore, PortalStore};
@@ -89,6 +89,20 @@ pub(super) fn fields(cursor: &Cursor) -> PgWireResult<Vec<FieldInfo>> {
         Some(columns) => prepared::fields(columns, &cursor.result_column_format, None),
         None => Err(refused("34000", format!("{:?} has no rows", cursor.name))),
     }
+}
+
+/// Rows of a cursor are written when it is declared, before it is known how they
+/// will be fetched.
+pub(super) fn check_format(format: &Format) -> PgWireResult<()> {
+    let is_binary = match format {
+        Format::UnifiedText => false,
+        Format::UnifiedBinary => true,
+        Format::Individual(codes) => codes.iter().any(|code| *code != 0),
+    };
+    if is_binary {
+        return Err(refused("0A000", "cursors are fetched from in text, not in the binary format"));
+    }
+    Ok(())
 }
 
 /// The next `count` rows, or all that are left.

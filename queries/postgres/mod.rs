@@ -25,6 +25,8 @@ mod failure;
 mod prepared;
 mod settings;
 mod simple;
+mod sizes;
+mod spelling;
 mod startup;
 mod ways;
 

@@ -9,17 +9,20 @@ use arrow_pg::datatypes::{
     PG_OID_ALIAS_KEY, arrow_schema_to_pg_fields, into_pg_type, pg_type_for_alias_kind,
 };
 use async_trait::async_trait;
+use bytes::Bytes;
 use datafusion::common::ParamValues;
 use pgwire::api::portal::{Format, Portal};
 use pgwire::api::results::{FieldFormat, FieldInfo};
-use pgwire::api::stmt::QueryParser;
+use pgwire::api::stmt::{QueryParser, StoredStatement};
 use pgwire::api::{ClientInfo, Type};
 use pgwire::error::PgWireResult;
 use pgwire::types::format::FormatOptions;
+use uuid::Uuid;
 
 use super::Postgres;
 use super::acts::Act;
 use super::failure::{failure, refused};
+use super::spelling::lists;
 use super::ways::Ways;
 use crate::Session;
 
@@ -48,7 +51,13 @@ struct Parameter {
 }
 
 impl Parameter {
-    fn of(field: Option<FieldRef>) -> Self {
+    fn of(field: Option<FieldRef>, is_list: bool) -> Self {
+        let kind = field.as_ref().map(|field| field.data_type().clone());
+        if is_list && !matches!(kind, Some(DataType::List(_))) {
+            // DataFusion takes it for what it is compared with.
+            let item = kind.unwrap_or(DataType::Utf8);
+            return Self { arrow: Some(DataType::new_list(item, true)), wire: None };
+        }
         let alias = field.as_ref().and_then(|field| field.metadata().get(PG_OID_ALIAS_KEY));
         let arrow = field.as_ref().map(|field| field.data_type().clone());
         // Names of the other aliases come as texts.
@@ -80,10 +89,66 @@ pub(super) fn values(portal: &Portal<Arc<Prepared>>) -> PgWireResult<Option<Para
     if parameters.is_empty() {
         return Ok(None);
     }
+    if let Format::Individual(codes) = &portal.parameter_format
+        && codes.len() != parameters.len()
+    {
+        return Err(refused("08P01", "there are not as many formats as values"));
+    }
+    let bound = with_known_types(portal)?;
     let arrow: Vec<_> = parameters.iter().map(|parameter| parameter.arrow.as_ref()).collect();
     let wire = parameters.iter().map(Parameter::wire).collect::<PgWireResult<Vec<_>>>()?;
     let wire: Vec<_> = wire.iter().map(Some).collect();
-    deserialize_parameters_with_server_types(portal, &arrow, &wire).map(Some)
+    deserialize_parameters_with_server_types(&bound, &arrow, &wire).map(Some)
+}
+
+/// The same values, each of a type that arrow-pg reads: it would take a text of
+/// no type that looks like an array for one, and pass over a NULL of no type.
+fn with_known_types(portal: &Portal<Arc<Prepared>>) -> PgWireResult<Portal<Arc<Prepared>>> {
+    let StoredStatement { id, statement, parameter_types, .. } = &*portal.statement;
+    let (mut types, mut formats, mut values) = (Vec::new(), Vec::new(), Vec::new());
+    for (index, parameter) in statement.parameters.iter().enumerate() {
+        let given = parameter_types.get(index).cloned().flatten();
+        let mut kind = match given.filter(|given| *given != Type::UNKNOWN) {
+            Some(given) => given,
+            None => parameter.wire()?,
+        };
+        if kind == Type::UNKNOWN {
+            kind = Type::TEXT;
+        }
+        let is_binary = portal.parameter_format.is_binary(index);
+        let mut value = portal.parameters[index].clone();
+        if matches!(kind, Type::UUID | Type::JSON | Type::JSONB) {
+            value = value.map(|value| as_text(&kind, value, is_binary)).transpose()?;
+            kind = Type::TEXT;
+        }
+        types.push(Some(kind));
+        // Texts are the same in both formats.
+        formats.push(i16::from(is_binary));
+        values.push(value);
+    }
+    let stored = StoredStatement::new(id.clone(), Arc::clone(statement), types);
+    let mut bound = Portal::new_cursor(portal.name.clone(), Arc::new(stored));
+    bound.parameter_format = Format::Individual(formats);
+    bound.parameters = values;
+    Ok(bound)
+}
+
+/// A value of a type that is a text here, as the lake writes it.
+fn as_text(kind: &Type, value: Bytes, is_binary: bool) -> PgWireResult<Bytes> {
+    match (kind, is_binary) {
+        (&Type::UUID, _) => {
+            let uuid =
+                if is_binary { Uuid::from_slice(&value) } else { Uuid::try_parse_ascii(&value) };
+            uuid.map(|uuid| uuid.to_string().into())
+                .map_err(|error| refused("22P02", &error.to_string()))
+        }
+        // Its version, and then the text.
+        (&Type::JSONB, true) => match value.first() {
+            Some(1) => Ok(value.slice(1..)),
+            _ => Err(refused("22P03", "only version 1 of JSONB's binary format is known")),
+        },
+        _ => Ok(value),
+    }
 }
 
 /// The columns as PostgreSQL describes them.
@@ -137,10 +202,14 @@ impl QueryParser for Preparer {
         }
         let (columns, parameters) = match act.question() {
             Some(question) => {
-                let plan = self.session.plan(question, Some(&self.ways.dialect)).await;
+                let plan = self.session.plan(question, None, Some(&self.ways.dialect)).await;
                 let plan = plan.map_err(|error| failure(&error))?;
                 let parameters = Session::parameters(&plan).map_err(|error| failure(&error))?;
-                let parameters = parameters.into_iter().map(Parameter::of).collect();
+                let lists = lists(question);
+                let parameters = parameters.into_iter().zip(1..).map(|(field, number)| {
+                    Parameter::of(field, lists.contains(&format!("${number}")))
+                });
+                let parameters = parameters.collect();
                 let is_asked = matches!(act, Act::Ask(_));
                 (is_asked.then(|| Session::columns(&plan)), parameters)
             }

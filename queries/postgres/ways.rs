@@ -10,7 +10,8 @@ use datafusion_pg_catalog::setup_pg_catalog;
 use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 
 use super::acts::Act;
-use super::comments;
+use super::spelling::respell;
+use super::{comments, sizes};
 use crate::catalog::CATALOG;
 use crate::limits::TEXT_BYTES_MAX;
 use crate::session::Dialect;
@@ -36,7 +37,7 @@ impl Ways {
         let context = SessionContext::new_with_state(state);
         setup_pg_catalog(&context, CATALOG, EmptyContextProvider)
             .map_err(|error| Error::Internal(error.strip_backtrace()))?;
-        for function in comments::functions(&context).await? {
+        for function in comments::functions(&context).await?.into_iter().chain(sizes::functions()) {
             context.register_udf(function);
         }
         let schema = context
@@ -52,7 +53,12 @@ impl Ways {
         if text.len() > TEXT_BYTES_MAX {
             return Err(Error::TooLong { bytes: text.len(), bytes_max: TEXT_BYTES_MAX });
         }
-        let statements = self.parser.parse(text).map_err(|error| Error::Sql(error.to_string()))?;
-        statements.iter().map(Act::of).collect()
+        let parsed = self.parser.parse(text).map_err(|error| Error::Sql(error.to_string()))?;
+        let mut acts = Vec::new();
+        for mut statement in parsed {
+            respell(&mut statement);
+            acts.push(Act::of(&statement)?);
+        }
+        Ok(acts)
     }
 }

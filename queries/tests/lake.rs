@@ -1,5 +1,6 @@
 //! Tables come, grow, gain columns and break.
 
+use arrow::datatypes::{DataType, Schema};
 use records::schema::{Column, ColumnKind, EVENTS, TableSchema};
 use serde_json::json;
 
@@ -13,26 +14,23 @@ fn event(offset: u32) -> serde_json::Value {
     })
 }
 
+fn columns(schema: &Schema) -> Vec<(String, DataType)> {
+    let fields = schema.fields().iter();
+    fields.map(|field| (field.name().clone(), field.data_type().clone())).collect()
+}
+
+/// The columns of an answer with all of a table.
+async fn asked(fixture: &Fixture, table: &TableSchema) -> Vec<(String, DataType)> {
+    let all = format!("SELECT * FROM {}", table.name);
+    columns(&fixture.session.query(&all, "").await.unwrap().schema())
+}
+
 #[tokio::test]
 async fn tables_that_are_not_there_are_empty_and_have_their_columns() {
     let fixture = Fixture::empty();
     for table in records::schema::TABLES {
         assert_eq!(fixture.count(table.name).await, 0);
-        let rows =
-            fixture.session.query(&format!("SELECT * FROM {}", table.name), "").await.unwrap();
-        let found: Vec<_> = rows
-            .schema()
-            .fields()
-            .iter()
-            .map(|f| (f.name().clone(), f.data_type().clone()))
-            .collect();
-        let wanted: Vec<_> = table
-            .arrow()
-            .fields()
-            .iter()
-            .map(|f| (f.name().clone(), f.data_type().clone()))
-            .collect();
-        assert_eq!(found, wanted, "{}", table.name);
+        assert_eq!(asked(&fixture, table).await, columns(&table.arrow()), "{}", table.name);
     }
     assert!(matches!(fixture.error("SELECT * FROM none").await, Error::Sql(_)));
 }
@@ -41,21 +39,7 @@ async fn tables_that_are_not_there_are_empty_and_have_their_columns() {
 async fn columns_are_the_same_with_rows() {
     let fixture = Fixture::with_rows().await;
     for table in records::schema::TABLES {
-        let rows =
-            fixture.session.query(&format!("SELECT * FROM {}", table.name), "").await.unwrap();
-        let found: Vec<_> = rows
-            .schema()
-            .fields()
-            .iter()
-            .map(|f| (f.name().clone(), f.data_type().clone()))
-            .collect();
-        let wanted: Vec<_> = table
-            .arrow()
-            .fields()
-            .iter()
-            .map(|f| (f.name().clone(), f.data_type().clone()))
-            .collect();
-        assert_eq!(found, wanted, "{}", table.name);
+        assert_eq!(asked(&fixture, table).await, columns(&table.arrow()), "{}", table.name);
         assert!(fixture.count(table.name).await > 0);
     }
 }

@@ -108,70 +108,60 @@ mod tests {
     use crate::hls::HlsConfig;
     use crate::hls::tests::{origin, text};
 
+    /// `start_us..end_us` of the sound.
+    fn segment(msn: u64, start_us: i64, end_us: i64) -> SegmentMeta {
+        let wall_us = start_us.unsigned_abs();
+        SegmentMeta {
+            msn,
+            run: 0,
+            start_us,
+            end_us,
+            wall_us,
+            bytes: 10,
+            gap: false,
+            iframe_bytes: None,
+        }
+    }
+
+    /// The sound's playlist of a stream that has these segments behind it.
+    async fn playlist(segments: Vec<SegmentMeta>, end: MediaTime, ended: bool) -> String {
+        let shape =
+            Shape { codec: "c".into(), resolution: None, frame_rate: None, channels: Some(2) };
+        let next_msn = segments.last().map_or(0, |last| last.msn + 1);
+        let track = RestoredTrack {
+            rendition: Rendition::Audio,
+            part_target_us: 200_000,
+            inits: vec![(0, shape)],
+            segments,
+        };
+        let resume = Resume { next_msn, next_run: 1, end, origin_wall_us: 0 };
+        let (origin, stream) = (origin(), StreamId::generate());
+        let restored = RestoredStream { tracks: vec![track], skipped: Vec::new(), ended, resume };
+        origin.open(stream, Some(restored));
+        text(&origin, stream, "audio/index.m3u8").await
+    }
+
     #[tokio::test]
     async fn a_window_is_as_long_as_what_it_lists() {
         let config = HlsConfig::default();
         // One more than the window, which is three target durations, but for
         // some milliseconds between segments.
         let (count, three_us) = (config.window_segments as i64, config.target_durations_us(3));
-        let segment = |n: i64| SegmentMeta {
-            msn: n.unsigned_abs(),
-            run: 0,
-            start_us: n * three_us / count + 3000,
-            end_us: (n + 1) * three_us / count,
-            wall_us: (n * three_us / count).unsigned_abs(),
-            bytes: 10,
-            gap: false,
-            iframe_bytes: None,
+        let nth = |n: i64| {
+            segment(n.unsigned_abs(), n * three_us / count + 3000, (n + 1) * three_us / count)
         };
-        let shape =
-            Shape { codec: "c".into(), resolution: None, frame_rate: None, channels: Some(2) };
-        let track = RestoredTrack {
-            rendition: Rendition::Audio,
-            part_target_us: 200_000,
-            inits: vec![(0, shape)],
-            segments: (0..=count).map(segment).collect(),
-        };
-        let end = MediaTime::new(segment(count).end_us, 1_000_000);
-        let next_msn = count.unsigned_abs() + 1;
-        let resume = Resume { next_msn, next_run: 1, end, origin_wall_us: 0 };
-        let (origin, stream) = (origin(), StreamId::generate());
-        let restored =
-            RestoredStream { tracks: vec![track], skipped: Vec::new(), ended: false, resume };
-        origin.open(stream, Some(restored));
-        let text = text(&origin, stream, "audio/index.m3u8").await;
+        let end = MediaTime::new(nth(count).end_us, 1_000_000);
+        let text = playlist((0..=count).map(nth).collect(), end, false).await;
         let listed = text.matches("\n#EXTINF:").count();
         assert_eq!(listed as i64, count + 1, "{text}");
     }
 
     #[tokio::test]
     async fn a_gap_begins_where_its_own_rendition_ended() {
-        let segment = |msn: u64, start_us: i64, end_us: i64, gap: bool| SegmentMeta {
-            msn,
-            run: 0,
-            start_us,
-            end_us,
-            wall_us: start_us.unsigned_abs(),
-            bytes: 10,
-            gap,
-            iframe_bytes: None,
-        };
-        let shape =
-            Shape { codec: "c".into(), resolution: None, frame_rate: None, channels: Some(2) };
         // The picture's segment 1 was announced before the crash, the sound's wasn't.
-        let track = RestoredTrack {
-            rendition: Rendition::Audio,
-            part_target_us: 200_000,
-            inits: vec![(0, shape)],
-            segments: vec![segment(0, 0, 1_008_000, false), segment(1, 1_000_000, 2_000_000, true)],
-        };
-        let end = MediaTime::new(2, 1);
-        let resume = Resume { next_msn: 2, next_run: 1, end, origin_wall_us: 0 };
-        let (origin, stream) = (origin(), StreamId::generate());
-        let restored =
-            RestoredStream { tracks: vec![track], skipped: Vec::new(), ended: true, resume };
-        origin.open(stream, Some(restored));
-        let text = text(&origin, stream, "audio/index.m3u8").await;
+        let gap = SegmentMeta { gap: true, ..segment(1, 1_000_000, 2_000_000) };
+        let segments = vec![segment(0, 0, 1_008_000), gap];
+        let text = playlist(segments, MediaTime::new(2, 1), true).await;
         let lines = "01.008Z\n#EXT-X-GAP\n#EXTINF:0.992,\n1.m4s\n";
         assert!(text.contains(lines), "{text}");
     }
