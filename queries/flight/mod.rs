@@ -35,9 +35,9 @@ use tonic::service::interceptor::InterceptedService;
 
 use self::gate::Gate;
 use self::service::Service;
+use crate::Session;
 use crate::doors::{self, Entrance, TlsConfig};
 use crate::limits::TEXT_BYTES_MAX;
-use crate::{Error, Session};
 
 /// How long a client may take over its TLS handshake.
 const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
