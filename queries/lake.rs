@@ -72,7 +72,10 @@ impl Lake {
         match timeout(OPEN_MAX, self.open_known(table, known)).await {
             Ok(opened) => opened.map(Some),
             Err(_) => {
-                let cause = format!("its storage did not answer within {} s", OPEN_MAX.as_secs());
+                let cause = format!(
+                    "its storage or the log did not answer within {} s",
+                    OPEN_MAX.as_secs()
+                );
                 Err(self.error(table, &cause))
             }
         }

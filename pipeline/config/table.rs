@@ -195,7 +195,7 @@ pub const KEYS: &[Key] = &[
     key("lake.enabled", Kind::Bool, "true",
         "Whether the log is written to Delta tables as well. false: nothing can be asked by SQL; the log still has it all, and the tables catch up once this is true again."),
     key("lake.root", Kind::Text, r#""""#,
-        "Where the tables lie, each a Delta table that other programs may read at any time: a folder, or an object store by URL as in archive.store. Empty: lake in data.dir. It belongs to one log: moving it is fine, mixing is refused. A store has to put objects only if they are absent (If-None-Match), as S3, Azure and Google do. While it is slow or away, what is live goes on and commits wait; /readyz and /metrics say so. Each commit takes some five requests: with a store, a longer lake.commit_busy costs less."),
+        "Where the tables lie, each a Delta table that other programs may read at any time: a folder, or an object store by URL as in archive.store. Empty: lake in data.dir. It belongs to one log: moving it is fine, mixing is refused. A store has to put objects only if they are absent (If-None-Match), as S3, Azure and Google do. While it is slow or away, what is live goes on and commits wait; /readyz and /metrics say so. Each commit takes six requests: with a store, a longer lake.commit_busy costs less."),
     key("lake.options", Kind::Properties, "{}",
         "Options of that store, as in archive.store_options. What is missing is taken from AWS_*, AZURE_* and GOOGLE_* variables, where keys are better kept."),
     key("lake.commit_busy", Kind::Duration(ms(200), s(600)), r#""1s""#,

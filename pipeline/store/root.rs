@@ -14,9 +14,11 @@ use url::Url;
 use crate::place::none_for_folders;
 use crate::{Place, StoreError, Tries};
 
-/// A folder or a place in a store. Clones share the client.
+/// A folder or a place in a store. Clones share all of it.
 #[derive(Clone)]
-pub struct Root {
+pub struct Root(Arc<Inner>);
+
+struct Inner {
     // None: in a store.
     folder: Option<PathBuf>,
     client: Arc<dyn ObjectStore>,
@@ -34,9 +36,9 @@ impl fmt::Debug for Root {
 impl fmt::Display for Root {
     /// The folder's path, or the URL.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.folder {
+        match &self.0.folder {
             Some(folder) => write!(f, "{}", folder.display()),
-            None => f.write_str(self.url.as_str().trim_end_matches('/')),
+            None => f.write_str(self.0.url.as_str().trim_end_matches('/')),
         }
     }
 }
@@ -71,7 +73,7 @@ impl Root {
         let url = url.map_err(|()| wrong("it has no URL".into()))?;
         let path = Path::from_absolute_path(&absolute).map_err(|error| wrong(error.to_string()))?;
         let client = Arc::new(LocalFileSystem::new());
-        Ok(Self { folder: Some(absolute), client, url, path })
+        Ok(Self(Arc::new(Inner { folder: Some(absolute), client, url, path })))
     }
 
     /// All of a place in a store.
@@ -88,44 +90,44 @@ impl Root {
             url.set_path(&format!("{}/", url.path()));
         }
         let (client, path) = (Arc::clone(place.client()), place.prefix().clone());
-        Ok(Self { folder: None, client, url, path })
+        Ok(Self(Arc::new(Inner { folder: None, client, url, path })))
     }
 
     /// What is called `name` below it; `name` is letters, digits and `_`.
     #[must_use]
     pub fn join(&self, name: &str) -> Self {
-        let mut url = self.url.clone();
+        let mut url = self.0.url.clone();
         url.set_path(&format!("{}{name}/", url.path()));
-        Self {
-            folder: self.folder.as_ref().map(|folder| folder.join(name)),
-            client: Arc::clone(&self.client),
+        Self(Arc::new(Inner {
+            folder: self.0.folder.as_ref().map(|folder| folder.join(name)),
+            client: self.client(),
             url,
-            path: self.path.clone().join(name),
-        }
+            path: self.0.path.clone().join(name),
+        }))
     }
 
     /// The folder, if it is one.
     #[must_use]
     pub fn folder(&self) -> Option<&FilePath> {
-        self.folder.as_deref()
+        self.0.folder.as_deref()
     }
 
     /// Its URL, with a slash at the end.
     #[must_use]
     pub fn url(&self) -> &Url {
-        &self.url
+        &self.0.url
     }
 
     /// Where it begins in the client.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.0.path
     }
 
     /// The client; for a folder one whose names begin at `/`.
     #[must_use]
     pub fn client(&self) -> Arc<dyn ObjectStore> {
-        Arc::clone(&self.client)
+        Arc::clone(&self.0.client)
     }
 
     /// Whether there is anything below it.
@@ -133,7 +135,7 @@ impl Root {
     /// # Errors
     /// The store can't be asked.
     pub async fn is_there(&self) -> Result<bool, Error> {
-        self.client.list(Some(&self.path)).next().await.transpose().map(|first| first.is_some())
+        self.0.client.list(Some(&self.0.path)).next().await.transpose().map(|first| first.is_some())
     }
 }
 
