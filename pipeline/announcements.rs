@@ -25,6 +25,8 @@ pub async fn read(
     wanted: impl Fn(StreamId) -> bool,
 ) -> Result<HashMap<StreamId, Vec<Announcement>>, Error> {
     let mut found: HashMap<_, Vec<_>> = HashMap::new();
+    let all: Vec<_> = (0..Topic::Segments.partitions()).map(|partition| (partition, 0)).collect();
+    log.prefetch(Topic::Segments, &all).await?;
     for partition in 0..Topic::Segments.partitions() {
         let mut from = 0;
         loop {

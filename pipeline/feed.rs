@@ -1,9 +1,9 @@
-//! Records that nobody waits for, on their way to the log: publishers' health,
-//! viewers' reports.
+//! Small records on their way to the log: publishers' health, for which nobody
+//! waits, and viewers' reports.
 //!
 //! Enters: records of one topic. Leaves: appends, many at a time. Held: at most
-//! [`WAITING_MAX`] batches. Ends: with [`Feed::close`]. Never here: waiting by
-//! the caller; what finds no room is lost, and counted.
+//! [`WAITING_MAX`] batches. Ends: with [`Feed::close`]. Never here: waiting for
+//! room; what finds none is lost, and counted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,23 +11,29 @@ use std::time::Duration;
 
 use log::{Log, NewRecord, Topic};
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 /// Batches that may wait for the log.
 const WAITING_MAX: usize = 1024;
 
-/// How long the log may take for what waits at the end.
+/// How long the log may take for what somebody waits for, at the end above all.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Records of one append.
 const APPEND_MAX: usize = 4096;
 
+/// Records that are appended together, and who waits for that.
+struct Batch {
+    records: Vec<NewRecord>,
+    durable: Option<oneshot::Sender<()>>,
+}
+
 /// Appends to one topic, many at a time.
 pub struct Feed {
     topic: Topic,
     // None once it is closed, as the task.
-    batches: Mutex<Option<mpsc::Sender<Vec<NewRecord>>>>,
+    batches: Mutex<Option<mpsc::Sender<Batch>>>,
     task: Mutex<Option<JoinHandle<()>>>,
     lost: Arc<AtomicU64>,
 }
@@ -45,11 +51,22 @@ impl Feed {
 
     /// Takes what is to be appended. Never waits.
     pub fn push(&self, records: Vec<NewRecord>) {
-        let many = records.len() as u64;
-        if many == 0 {
-            return;
+        if !records.is_empty() {
+            self.take(Batch { records, durable: None });
         }
-        let taken = self.batches.lock().as_ref().map(|batches| batches.try_send(records));
+    }
+
+    /// Takes what is to be appended, and waits until it is durable. False: there
+    /// is no room, the log fails, or takes too long; it is then open whether it will be.
+    pub async fn append(&self, records: Vec<NewRecord>) -> bool {
+        let (durable, answer) = oneshot::channel();
+        self.take(Batch { records, durable: Some(durable) });
+        matches!(tokio::time::timeout(PATIENCE, answer).await, Ok(Ok(())))
+    }
+
+    fn take(&self, batch: Batch) {
+        let many = batch.records.len() as u64;
+        let taken = self.batches.lock().as_ref().map(|batches| batches.try_send(batch));
         if !matches!(taken, Some(Ok(()))) {
             self.lost.fetch_add(many, Ordering::Relaxed);
         }
@@ -76,20 +93,30 @@ impl Feed {
 async fn append(
     log: Arc<dyn Log>,
     topic: Topic,
-    mut waiting: mpsc::Receiver<Vec<NewRecord>>,
+    mut waiting: mpsc::Receiver<Batch>,
     lost: Arc<AtomicU64>,
 ) {
-    while let Some(mut records) = waiting.recv().await {
+    while let Some(Batch { mut records, durable }) = waiting.recv().await {
+        let mut askers: Vec<_> = durable.into_iter().collect();
         while records.len() < APPEND_MAX
             && let Ok(more) = waiting.try_recv()
         {
-            records.extend(more);
+            records.extend(more.records);
+            askers.extend(more.durable);
         }
         let many = records.len() as u64;
-        if let Err(error) = log.append_many(topic, records).await {
+        match log.append_many(topic, records).await {
+            Ok(_) => {
+                for asker in askers {
+                    // Whoever waited too long is gone.
+                    let _ = asker.send(());
+                }
+            }
             // Once: a log that fails says so in /readyz as well.
-            if lost.fetch_add(many, Ordering::Relaxed) == 0 {
-                tracing::warn!(%error, %topic, "records could not be appended to the log");
+            Err(error) => {
+                if lost.fetch_add(many, Ordering::Relaxed) == 0 {
+                    tracing::warn!(%error, %topic, "records could not be appended to the log");
+                }
             }
         }
     }
@@ -110,14 +137,18 @@ mod tests {
         let stream = StreamId::generate();
         let partition = Topic::Health.partition(stream.shard());
         let record = || NewRecord::new(partition, stream.0.as_bytes().to_vec(), "said");
+        assert!(feed.append(vec![record()]).await);
+        let read = async || log.read(Topic::Health, partition, 0, 10).await.unwrap();
+        assert_eq!(read().await.len(), 1, "durable once that is answered");
         feed.push(vec![record()]);
         feed.push(Vec::new());
         feed.close().await;
-        let read = log.read(Topic::Health, partition, 0, 10).await.unwrap();
-        assert_eq!(read.len(), 1);
+        let read = read().await;
+        assert_eq!(read.len(), 2);
         assert_eq!(read[0].value.as_deref(), Some(&b"said"[..]));
         assert_eq!(feed.lost_total(), 0);
         feed.push(vec![record(), record()]);
         assert_eq!(feed.lost_total(), 2, "too late");
+        assert!(!feed.append(vec![record()]).await);
     }
 }

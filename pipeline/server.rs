@@ -186,7 +186,7 @@ impl Server {
             view_rate: Rate::default(),
             sql: queries::Session::open(queries::Options {
                 tail: Some(Arc::new(LogTail::new(Arc::clone(&log)))),
-                ..settings::queries(config)
+                ..settings::queries(config)?
             })?,
             encoders,
             transcode_events,

@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use lake::{LakeConfig, Root};
+use lake::LakeConfig;
 use operators::demux::DemuxConfig;
 use operators::segment::SegmentConfig;
 use operators::transcode::{TranscodeConfig, inventory};
@@ -19,6 +19,7 @@ use sinks::hls::HlsConfig;
 use sources::rtmp::RtmpConfig;
 use sources::rtmp::amf::AmfLimits;
 use sources::rtmp::chunk::ChunkLimits;
+use store::{Place, Root, StoreError, Tries};
 
 use crate::config::Config;
 use crate::dataflow::PlaneConfig;
@@ -65,15 +66,16 @@ pub fn encoded(config: &Config) -> IntakeLimits {
 }
 
 /// Questions to the lake.
-#[must_use]
-pub fn queries(config: &Config) -> queries::Options {
-    queries::Options {
-        lake: lake_root(config)
-            .map_or_else(|_| config.data_dir.join(LAKE_FOLDER), |root| root.folder().to_owned()),
+///
+/// # Errors
+/// The root can't be used.
+pub fn queries(config: &Config) -> Result<queries::Options, StartError> {
+    Ok(queries::Options {
+        lake: lake_root(config)?,
         spill: config.data_dir.join(SPILL_FOLDER),
         limits: queries::Limits::default(),
         tail: None,
-    }
+    })
 }
 
 /// Who may ask SQL, and by which certificate; `http` is where pages are served,
@@ -194,10 +196,9 @@ pub fn archive(config: &Config) -> Result<ArchiveConfig, StartError> {
     let local = ArchiveConfig::new(config.data_dir.join(MEDIA_FOLDER), keep);
     let given = &config.archive;
     let Some(url) = &given.store else { return Ok(local) };
-    let store =
-        Store::open(url, &given.options).map_err(|error| StartError::Config(error.to_string()))?;
+    let place = Place::open(url, &given.options, Tries::One).map_err(refused)?;
     let spool = SpoolConfig {
-        store,
+        store: Store::new(place),
         bytes_max: given.spool_bytes_max,
         uploads: given.uploads,
         window: hls(config)?.retention(),
@@ -221,7 +222,7 @@ pub fn recorder(config: &Config) -> RecorderConfig {
 ///
 /// # Errors
 /// The root can't be used.
-pub fn lake(config: &Config) -> Result<Option<LakeConfig>, lake::Error> {
+pub fn lake(config: &Config) -> Result<Option<LakeConfig>, StartError> {
     let given = &config.lake;
     if !given.enabled {
         return Ok(None);
@@ -230,11 +231,17 @@ pub fn lake(config: &Config) -> Result<Option<LakeConfig>, lake::Error> {
     Ok(Some(LakeConfig { commit_busy, commit_idle, ..LakeConfig::new(lake_root(config)?) }))
 }
 
-fn lake_root(config: &Config) -> Result<Root, lake::Error> {
-    match &config.lake.root {
-        Some(root) => Root::parse(root),
+/// A client of its own for each caller, since each has threads of its own.
+fn lake_root(config: &Config) -> Result<Root, StartError> {
+    let root = match &config.lake.root {
+        Some(root) => Root::parse(root, &config.lake.options),
         None => Root::at(&config.data_dir.join(LAKE_FOLDER)),
-    }
+    };
+    root.map_err(refused)
+}
+
+fn refused(error: StoreError) -> StartError {
+    StartError::Config(error.to_string())
 }
 
 /// Publishers' connections.

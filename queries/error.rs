@@ -62,16 +62,23 @@ pub enum Error {
     #[error("too many queries are running; try again shortly")]
     Busy,
     /// The storage's fault: the lake can't be read.
-    #[error("table {table} can't be read: {cause}")]
+    #[error("table {table} in {root} can't be read: {cause}")]
     Lake {
         /// Which table.
         table: String,
+        /// Where the lake is.
+        root: String,
         /// What the storage said, with the file if it is one file's fault.
         cause: String,
     },
     /// The storage's fault: data of a table can't be read in mid-query.
-    #[error("the lake can't be read: {0}")]
-    Storage(String),
+    #[error("the lake in {root} can't be read: {cause}")]
+    Storage {
+        /// Where the lake is.
+        root: String,
+        /// What the storage said.
+        cause: String,
+    },
     /// Our fault.
     #[error("the query failed: {0}")]
     Internal(String),
@@ -97,7 +104,7 @@ impl Error {
             | Self::TimedOut(_) => true,
             Self::Busy
             | Self::Lake { .. }
-            | Self::Storage(_)
+            | Self::Storage { .. }
             | Self::Internal(_)
             | Self::Start(_)
             | Self::Closed => false,
@@ -123,7 +130,7 @@ impl From<DataFusionError> for Error {
             DataFusionError::ObjectStore(_)
             | DataFusionError::ParquetError(_)
             | DataFusionError::IoError(_)
-            | DataFusionError::External(_) => Self::Storage(text),
+            | DataFusionError::External(_) => storage(&text),
             DataFusionError::ArrowError(cause, _) => match **cause {
                 // DataFusion has no kind of error for this.
                 ArrowError::IoError(ref cause, _) if cause.contains(SPILL_FULL) => {
@@ -131,7 +138,7 @@ impl From<DataFusionError> for Error {
                 }
                 ArrowError::IoError(..)
                 | ArrowError::ParquetError(_)
-                | ArrowError::ExternalError(_) => Self::Storage(text),
+                | ArrowError::ExternalError(_) => storage(&text),
                 _ => Self::Sql(text),
             },
             // The bounds are put in by whoever knows them.
@@ -142,4 +149,9 @@ impl From<DataFusionError> for Error {
             _ => Self::Sql(text),
         }
     }
+}
+
+/// Where the lake is is put in by whoever knows it.
+fn storage(text: &str) -> Error {
+    Error::Storage { root: String::new(), cause: store::one_line(text) }
 }

@@ -26,6 +26,7 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionConfig;
 use futures_util::StreamExt;
 use parking_lot::Mutex;
+use store::Root;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
@@ -50,8 +51,8 @@ const PARAMETERS_MAX: usize = 65_535;
 
 /// What a session is about.
 pub struct Options {
-    /// The lake's root: a folder of Delta tables. It needs not exist yet.
-    pub lake: PathBuf,
+    /// The lake's root, with a Delta table below each name. It needs not exist yet.
+    pub lake: Root,
     /// Where queries put temporary files, each in a folder `datafusion-*` that
     /// goes with it. Such folders of a process that was killed are removed.
     pub spill: PathBuf,
@@ -116,7 +117,7 @@ impl Session {
         base.register_udf(functions::time_bucket())?;
         sweep(&options.spill);
         Ok(Self(Arc::new(Inner {
-            lake: Arc::new(Lake::new(&options.lake, options.tail)?),
+            lake: Arc::new(Lake::new(options.lake, options.tail)),
             meta: comments::schema()?,
             base,
             stores: Arc::new(DefaultObjectStoreRegistry::new()),
@@ -325,7 +326,7 @@ impl Query {
         Ok(state)
     }
 
-    /// Puts the bounds into an error that is about them.
+    /// Puts bounds and places into an error that is about them.
     fn bounded(&self, error: Error) -> Error {
         match error {
             Error::TooLarge { cause, .. } => Error::TooLarge {
@@ -333,6 +334,9 @@ impl Query {
                 spill_bytes_max: self.session.limits.spill_bytes,
                 cause,
             },
+            Error::Storage { cause, .. } => {
+                Error::Storage { root: self.session.lake.root().to_string(), cause }
+            }
             other => other,
         }
     }

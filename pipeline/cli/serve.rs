@@ -151,8 +151,10 @@ fn shown(address: std::net::SocketAddr) -> String {
 fn start_logging(config: &Config) {
     use tracing_subscriber::EnvFilter;
     // The store tells of its housekeeping at info; that is for its developers. Delta's
-    // kernel prints every table it opens, and what fails there is an error of ours.
-    let quiet = "fjall=warn,lsm_tree=warn,buoyant_kernel=off,deltalake_core=warn,datafusion=warn";
+    // kernel prints every table it opens, and what fails there is an error of ours, as
+    // are requests to a store that are sent again.
+    let quiet = "fjall=warn,lsm_tree=warn,buoyant_kernel=off,deltalake_core=warn,datafusion=warn,\
+                 object_store=warn";
     let directives = format!("{quiet},{}", config.log.level);
     let filter = EnvFilter::try_new(directives).unwrap_or_else(|_| EnvFilter::new("info"));
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);

@@ -1,7 +1,8 @@
 //! `sql`: questions to the lake, with or without a server.
 
+use std::collections::BTreeMap;
 use std::io::{BufWriter, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use http::Method;
 use http_body_util::BodyExt;
 use queries::{ArrowDecoder, Format, Limits, Options, Session, Writer, named};
 use serde_json::json;
+use store::{Root, reason};
 
 use super::client::Server;
 use super::client_runtime;
@@ -30,9 +32,10 @@ pub struct Sql {
     /// Ask a query that comes with Millstream, by its name.
     #[arg(long, value_name = "NAME", conflicts_with = "statement")]
     named: Option<String>,
-    /// Read the lake in this directory, without a server: what was committed, not yet the last seconds.
+    /// Read the lake in this directory, or in an object store by URL (s3://bucket/prefix, with its
+    /// options in AWS_*, AZURE_* or GOOGLE_*), without a server: what was committed, not yet the last seconds.
     #[arg(long, value_name = "PATH")]
-    lake: Option<PathBuf>,
+    lake: Option<String>,
     /// table, csv, json, parquet or arrow.
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     format: Format,
@@ -65,16 +68,27 @@ impl Sql {
         };
         client_runtime()?.block_on(async {
             match &self.lake {
-                Some(lake) => self.ask_directory(lake, statement).await,
+                Some(lake) => self.ask_lake(lake, statement).await,
                 None => self.ask_server(statement).await,
             }
         })?;
         Ok(ExitCode::SUCCESS)
     }
 
-    async fn ask_directory(&self, lake: &Path, statement: &str) -> anyhow::Result<()> {
-        if !lake.is_dir() {
-            bail!("{} is no directory; a server keeps its lake in DATA/lake", lake.display());
+    async fn ask_lake(&self, lake: &str, statement: &str) -> anyhow::Result<()> {
+        // From the environment: others can read a command line.
+        let lake = Root::parse(lake, &BTreeMap::new())?;
+        // A typing error isn't an empty lake.
+        match lake.folder() {
+            Some(folder) if !folder.is_dir() => {
+                bail!("{lake} is no directory; a server keeps its lake in DATA/lake")
+            }
+            Some(_) => {}
+            None => match lake.is_there().await {
+                Ok(true) => {}
+                Ok(false) => bail!("there is nothing in {lake}; lake.root says where it is"),
+                Err(error) => bail!("{lake} can't be read: {}", reason(&error)),
+            },
         }
         let spill = std::env::temp_dir().join(format!("millstream-sql-{}", std::process::id()));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -87,7 +101,7 @@ impl Sql {
             at_once: 1,
             threads: cores,
         };
-        let options = Options { lake: lake.into(), spill: spill.clone(), limits, tail: None };
+        let options = Options { lake, spill: spill.clone(), limits, tail: None };
         let answered = self.ask_session(Session::open(options)?, statement).await;
         // Not there if nothing needed it.
         let _ = std::fs::remove_dir_all(spill);

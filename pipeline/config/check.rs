@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sinks::archive::{Store, StoreError};
+use store::{Place, Root, StoreError, Tries};
 
 use super::kind::{show_duration, show_size};
 use super::problem::{Origin, Problem};
@@ -34,12 +34,9 @@ pub fn relations(config: &Config, settings: &Settings, problems: &mut Vec<Proble
 
     let archive = &config.archive;
     if let Some(url) = &archive.store
-        && let Err(error) = Store::open(url, &archive.options)
+        && let Err(error) = Place::open(url, &archive.options, Tries::One)
     {
-        let key = match error {
-            StoreError::Option { .. } | StoreError::Options(_) => "archive.store_options",
-            StoreError::Url { .. } | StoreError::Password => "archive.store",
-        };
+        let key = if is_of_options(&error) { "archive.store_options" } else { "archive.store" };
         require(false, &[key], format!("{key}: {error}"));
     }
 
@@ -49,10 +46,11 @@ pub fn relations(config: &Config, settings: &Settings, problems: &mut Vec<Proble
         &["lake.commit_busy", "lake.commit_idle"],
         "lake.commit_idle is shorter than lake.commit_busy".into(),
     );
-    if let Some(root) = &lake.root
-        && let Err(error) = lake::Root::parse(root)
-    {
-        require(false, &["lake.root"], format!("lake.root: {error}"));
+    // The default's path is no text; any other folder has no options either.
+    let root = lake.root.as_deref().unwrap_or("lake");
+    if let Err(error) = Root::parse(root, &lake.options) {
+        let key = if is_of_options(&error) { "lake.options" } else { "lake.root" };
+        require(false, &[key], format!("{key}: {error}"));
     }
 
     let hls = &config.hls;
@@ -162,4 +160,9 @@ pub fn relations(config: &Config, settings: &Settings, problems: &mut Vec<Proble
             show_duration(hls.segment_max)
         ),
     );
+}
+
+/// Whether the store's options are what is wrong, not its URL.
+fn is_of_options(error: &StoreError) -> bool {
+    matches!(error, StoreError::Option { .. } | StoreError::Options(_))
 }

@@ -176,6 +176,7 @@ impl Config {
             lake: Lake {
                 enabled: get.bool("lake.enabled")?,
                 root: get.optional("lake.root")?,
+                options: get.properties("lake.options")?,
                 commit_busy: get.duration("lake.commit_busy")?,
                 commit_idle: get.duration("lake.commit_idle")?,
             },

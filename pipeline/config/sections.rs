@@ -82,16 +82,31 @@ impl fmt::Debug for Archive {
 }
 
 /// The lake's tables.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Lake {
     /// Whether they are written.
     pub enabled: bool,
-    /// Their folder. None: `lake` in the data directory.
+    /// Their folder, or a store's URL. None: `lake` in the data directory.
     pub root: Option<String>,
+    /// The store's options; some are secrets.
+    pub options: BTreeMap<String, String>,
     /// Pause between commits while much is going on.
     pub commit_busy: Duration,
     /// How long a row waits for its commit while little is.
     pub commit_idle: Duration,
+}
+
+impl fmt::Debug for Lake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { enabled, root, options, commit_busy, commit_idle } = self;
+        f.debug_struct("Lake")
+            .field("enabled", enabled)
+            .field("root", root)
+            .field("options", &options.keys())
+            .field("commit_busy", commit_busy)
+            .field("commit_idle", commit_idle)
+            .finish()
+    }
 }
 
 /// `[sql]`

@@ -85,6 +85,7 @@ fn every_key_has_an_effect() {
             ("hls.segment_max", "60s"),
             ("hls.segment_target", "30s"),
             ("lake.commit_idle", "1h"),
+            ("lake.root", "s3://bucket/lake"),
             ("http.tls.listen", "127.0.0.1:1"),
             ("http.tls.cert", "cert"),
             ("http.tls.key", "key"),
@@ -101,6 +102,7 @@ fn every_key_has_an_effect() {
             "transcode.lag_restore" => "500ms",
             "data.log" => "kafka://127.0.0.1:9092/test",
             "archive.store" => "file:///srv/archive",
+            "lake.options" => "region=x",
             _ => &other,
         };
         let before = Config::parse(None, &[], &flags).unwrap();
@@ -135,6 +137,25 @@ secret_access_key = "hunter2"
     ] {
         let file = format!("[archive]\nstore = \"{store}\"\nstore_options = {options}\n");
         let said = problems(&file).join("\n");
+        assert!(said.contains(says) && !said.contains("hunter2"), "{said}");
+    }
+}
+
+#[test]
+fn the_lake_is_in_a_folder_or_in_a_store() {
+    let parse = |lake: &str| Config::parse(Some(("m.toml", &format!("[lake]\n{lake}"))), &[], &[]);
+    let keys = "access_key_id = \"k\", secret_access_key = \"hunter2\"";
+    let config = parse(&format!("root = \"s3://bucket/lake\"\noptions = {{ {keys} }}")).unwrap();
+    assert_eq!(config.lake.root.as_deref(), Some("s3://bucket/lake"));
+    assert!(!format!("{config:?}").contains("hunter2"));
+    assert!(parse("root = \"file:///srv/lake\"").is_ok() && parse("root = \"lake\"").is_ok());
+    for (lake, says) in [
+        ("root = \"ftp://host/x\"", "lake.root: ftp://host/x is not an object store"),
+        ("root = \"s3://k:hunter2@b\"", "lake.root: the URL holds a password"),
+        ("root = \"s3://b\"\noptions = { regoin = \"x\" }", "lake.options: s3 stores have no"),
+        ("options = { secret_access_key = \"hunter2\" }", "lake.options: file stores have no"),
+    ] {
+        let said = parse(lake).unwrap_err().to_string();
         assert!(said.contains(says) && !said.contains("hunter2"), "{said}");
     }
 }

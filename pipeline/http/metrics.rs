@@ -22,8 +22,9 @@ pub async fn show(State(app): State<App>) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text.finish()).into_response()
 }
 
-/// Whether viewers and publishers can be served, and if not, why. A store that
-/// is away is told beside it: nobody who is live depends on it.
+/// Whether viewers and publishers can be served, and if not, why. A store that is
+/// away and a lake that can't be written are told beside it: nobody who is live
+/// depends on them.
 pub async fn ready(State(app): State<App>) -> Result<String, Problem> {
     if app.engine.status().workers == 0 {
         let why = "the data plane is stopped; start it with `millstream scale 1`";
@@ -32,16 +33,21 @@ pub async fn ready(State(app): State<App>) -> Result<String, Problem> {
     if let Err(why) = app.log.health() {
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, why.to_string()));
     }
+    let mut ready = "ready".to_owned();
     if let Some(spool) = app.archive.spool()
         && let Some(why) = spool.trouble()
     {
         let (objects, bytes) = spool.waiting();
         let store = spool.store();
-        return Ok(format!(
-            "ready; the archive's store {store} is away, {objects} files ({bytes} bytes) wait on disk: {why}\n"
-        ));
+        ready += &format!(
+            "; the archive's store {store} is away, {objects} files ({bytes} bytes) wait on disk: {why}"
+        );
     }
-    Ok("ready\n".into())
+    let troubles = app.lake.as_ref().map(|lake| lake.metrics().troubles()).unwrap_or_default();
+    for (_, why) in troubles {
+        ready += &format!("; {why}");
+    }
+    Ok(ready + "\n")
 }
 
 fn videos(app: &App, text: &mut Exposition) {

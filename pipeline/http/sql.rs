@@ -133,7 +133,7 @@ fn problem(error: Error) -> Problem {
         }
         Error::Busy | Error::Closed | Error::Start(_) => StatusCode::SERVICE_UNAVAILABLE,
         // The asker runs this server, so may know which file is broken.
-        Error::Lake { .. } | Error::Storage(_) => {
+        Error::Lake { .. } | Error::Storage { .. } => {
             tracing::error!(%error, "a query can't read the lake");
             StatusCode::SERVICE_UNAVAILABLE
         }

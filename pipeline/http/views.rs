@@ -2,7 +2,7 @@
 //!
 //! Enters: a report, by whoever watches; nobody is asked who they are, so it is
 //! bounded in size and values, and all of them together by [`Rate`]. Leaves: a
-//! record on its way to the log. Never here: addresses, or anything else that
+//! record in the log. Never here: addresses, or anything else that
 //! names a person.
 
 use std::time::Instant;
@@ -82,7 +82,8 @@ impl Rate {
     }
 }
 
-/// Takes a report. 204: it is on its way; players neither wait nor try again.
+/// Takes a report. 204: it is in the log, and so will be in the lake; players don't
+/// wait for that, and never try again.
 pub async fn report(State(app): State<App>, body: Bytes) -> Result<StatusCode, Problem> {
     if body.len() > BYTES_MAX {
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "a report has at most 2 KiB"));
@@ -107,8 +108,14 @@ pub async fn report(State(app): State<App>, body: Bytes) -> Result<StatusCode, P
     // Plain data always has a JSON form.
     let value = serde_json::to_vec(&view)
         .map_err(|error| Problem::unavailable("keeping the report", &error))?;
-    app.views.push(vec![NewRecord::new(partition, view.stream.0.as_bytes().to_vec(), value)]);
-    Ok(StatusCode::NO_CONTENT)
+    let record = NewRecord::new(partition, view.stream.0.as_bytes().to_vec(), value);
+    match app.views.append(vec![record]).await {
+        true => Ok(StatusCode::NO_CONTENT),
+        false => {
+            let why = "the log doesn't take reports now; drop this one";
+            Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, why))
+        }
+    }
 }
 
 fn view(report: Report, at_us: u64) -> Result<View, Problem> {

@@ -56,6 +56,16 @@ pub trait Log: Send + Sync + 'static {
     /// [`Error::Broker`] if none answers within some ten seconds.
     fn read(&self, topic: Topic, partition: u16, from: u64, max: usize) -> Answer<'_, Vec<Record>>;
 
+    /// Says that partitions will be read soon, each from this offset on: a log far
+    /// away begins to fetch all of them at once, rather than each when its turn
+    /// comes. Nothing depends on it.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    fn prefetch(&self, _: Topic, _: &[(u16, u64)]) -> Answer<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
     /// The newest record of each key of a compacted topic, tombstones left
     /// out, by partition and offset. Holds the whole topic in memory.
     ///

@@ -11,7 +11,7 @@
 //! Never done here: interpreting a key or a value.
 //!
 //! [`Log`] is the contract, [`Embedded`] the implementation that needs nothing
-//! installed, [`Kafka`] the one that several engines can share, [`testing`] the
+//! installed, [`Kafka`] the one that several engines can share, `testing.rs` the
 //! suite that every implementation passes.
 //!
 //! ```
@@ -31,7 +31,8 @@ mod kafka;
 mod limits;
 mod lock;
 mod record;
-pub mod testing;
+#[cfg(test)]
+mod testing;
 mod topic;
 mod wait;
 

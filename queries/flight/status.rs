@@ -15,7 +15,7 @@ pub(super) fn status(error: &Error) -> Status {
         Error::TooManyRows { .. } | Error::TooLarge { .. } => Status::resource_exhausted(text),
         Error::TimedOut(_) => Status::deadline_exceeded(text),
         Error::Busy | Error::Start(_) | Error::Closed => Status::unavailable(text),
-        Error::Lake { .. } | Error::Storage(_) => {
+        Error::Lake { .. } | Error::Storage { .. } => {
             tracing::error!(%error, "a query can't read the lake");
             Status::unavailable(text)
         }

@@ -22,7 +22,7 @@ pub(super) fn failure(error: &Error) -> PgWireError {
         // insufficient_resources
         Error::Busy | Error::Start(_) => "53000",
         // io_error
-        Error::Lake { .. } | Error::Storage(_) => {
+        Error::Lake { .. } | Error::Storage { .. } => {
             tracing::error!(%error, "a query can't read the lake");
             "58030"
         }

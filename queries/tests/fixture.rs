@@ -13,6 +13,7 @@ use deltalake_core::kernel::transaction::CommitProperties;
 use deltalake_core::{DeltaTable, ensure_table_uri};
 use records::schema::{EVENTS, SEGMENTS, STREAM_HEALTH, STREAMS, TableSchema, VIEWS};
 use serde_json::{Value, json};
+use store::Root;
 use tempfile::TempDir;
 
 use crate::{Error, Limits, Options, Session, Tail};
@@ -83,8 +84,12 @@ impl Fixture {
 }
 
 pub fn open(dir: &Path, limits: Limits, tail: Option<Arc<dyn Tail>>) -> Session {
-    Session::open(Options { lake: dir.join("lake"), spill: dir.join("spill"), limits, tail })
-        .unwrap()
+    open_at(Root::at(&dir.join("lake")).unwrap(), dir, limits, tail)
+}
+
+/// Over a lake that is elsewhere.
+pub fn open_at(lake: Root, dir: &Path, limits: Limits, tail: Option<Arc<dyn Tail>>) -> Session {
+    Session::open(Options { lake, spill: dir.join("spill"), limits, tail }).unwrap()
 }
 
 /// Rows of a table from JSON.

@@ -145,7 +145,7 @@ async fn a_newer_protocol_is_said() {
     let newer = r#"{"protocol":{"minReaderVersion":99,"minWriterVersion":99}}"#;
     std::fs::write(log.join("00000000000000000002.json"), format!("{newer}\n")).unwrap();
     let error = fixture.error("SELECT kind FROM events").await;
-    let Error::Lake { table, cause } = &error else { panic!("{error:?}") };
+    let Error::Lake { table, cause, .. } = &error else { panic!("{error:?}") };
     assert_eq!(table, "events");
     assert!(cause.contains("99") || cause.to_lowercase().contains("version"), "{cause}");
 }

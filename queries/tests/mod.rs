@@ -7,4 +7,5 @@ mod lake;
 mod limits;
 mod named;
 mod readonly;
+mod remote;
 mod tail;

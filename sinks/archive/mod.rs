@@ -51,11 +51,11 @@ use crate::hls::vod::Recording;
 use crate::hls::{Object, RestoredStream};
 use queue::{Job, Queue};
 
+pub use self::store::{Store, StoreFailure};
 pub use reader::ArchiveReader;
 pub use record::{Announce, AnnounceError, Announcement, SegmentRecord, TrackRecord};
 pub use recording::record;
 pub use restore::restore;
-pub use store::{Store, StoreError, StoreFailure};
 pub use upload::{Spool, SpoolConfig, SpoolMetrics, Victim};
 
 /// What a job counts for beyond its media.

@@ -5,7 +5,6 @@
 //! once. Held: the table's state as of its last commit. Never here: reading the
 //! log, waiting, trying again.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
@@ -52,7 +51,8 @@ pub struct Snapshot {
 /// See the module.
 pub struct Committer {
     table: Table,
-    path: PathBuf,
+    // Where this table lies.
+    root: Root,
     delta: DeltaTable,
     positions: Positions,
     // The table's own columns, which may be more than ours.
@@ -66,12 +66,12 @@ impl Committer {
     /// # Errors
     /// [`Error::Folder`], [`Error::Delta`], [`Error::Column`].
     pub async fn open(root: &Root, table: Table) -> Result<Self, Error> {
-        let path = root.table(table);
-        let delta = opening::open(root, table).await?;
-        let refuse = |source| Error::delta("read positions of", table, path.clone(), source);
+        let root = root.join(table.name());
+        let delta = opening::open(&root, table).await?;
+        let refuse = |source| Error::delta("read positions of", table, &root, source);
         let schema = arrow_schema(&delta).map_err(refuse)?;
         let positions = Positions::load(&delta, table).await.map_err(refuse)?;
-        Ok(Self { table, path, delta, positions, schema })
+        Ok(Self { table, root, delta, positions, schema })
     }
 
     /// By partition of the topic, the first offset that isn't in the table.
@@ -101,10 +101,10 @@ impl Committer {
         Snapshot { table: self.table, delta, positions }
     }
 
-    /// The table's folder.
+    /// Where the table lies.
     #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
+    pub fn root(&self) -> &Root {
+        &self.root
     }
 
     /// Which table.
@@ -128,7 +128,7 @@ impl Committer {
             detail: error.to_string(),
         };
         let rows = conform(&sorted(rows).map_err(misfit)?, &self.schema).map_err(misfit)?;
-        let failed = |source| Error::delta("write to", self.table, self.path.clone(), source);
+        let failed = |source| Error::delta("write to", self.table, &self.root, source);
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
@@ -153,9 +153,9 @@ impl Committer {
         next: &[u64],
         lost: &[Lost],
     ) -> Result<Outcome, Error> {
-        let refuse = |source| Error::delta("commit to", self.table, self.path.clone(), source);
+        let refuse = |source| Error::delta("commit to", self.table, &self.root, source);
         let positions = self.positions.advanced(next, lost);
-        let transactions = self.positions.transactions(&positions, self.table);
+        let transactions = positions.transactions(self.table);
         let metadata = (!lost.is_empty()).then(|| (LOST_METADATA.to_owned(), Lost::metadata(lost)));
         // Checkpoints and clean-up are housekeeping: their failure is not a commit's.
         let properties = CommitProperties::default()
@@ -193,8 +193,8 @@ impl Committer {
     /// # Errors
     /// [`Error::Delta`].
     pub async fn reload(&mut self) -> Result<(), Error> {
-        let (table, path) = (self.table, &self.path);
-        let refuse = |source| Error::delta("reload", table, path.clone(), source);
+        let (table, root) = (self.table, &self.root);
+        let refuse = |source| Error::delta("reload", table, root, source);
         self.delta.update_state().await.map_err(refuse)?;
         self.schema = arrow_schema(&self.delta).map_err(refuse)?;
         self.positions = Positions::load(&self.delta, table).await.map_err(refuse)?;

@@ -18,6 +18,7 @@ use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties};
 use deltalake_core::kernel::{Action, Remove};
 use deltalake_core::protocol::DeltaOperation;
 use deltalake_core::{DeltaTable, DeltaTableError};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectStoreExt as _;
 use object_store::path::Path;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -33,6 +34,9 @@ const FILES_MAX: usize = 256;
 /// Bytes merged at once, compressed. Decoded they are several times as many,
 /// and all in memory.
 const BYTES_MAX: u64 = 16 << 20;
+
+/// Files read at a time: those of a store are far away.
+const READS: usize = 8;
 
 /// Each tier holds files up to eight times as large as the one below.
 const TIER_BITS: u32 = 3;
@@ -50,15 +54,15 @@ struct File {
 /// # Errors
 /// [`Error::Delta`], [`Error::Rows`]: nothing has changed.
 pub(crate) async fn compact(committer: &mut Committer) -> Result<usize, Error> {
-    let (table, path) = (committer.table(), committer.path().to_owned());
-    let refuse = |source| Error::delta("compact", table, path.clone(), source);
+    let (table, root) = (committer.table(), committer.root().clone());
+    let refuse = |source| Error::delta("compact", table, &root, source);
     let delta = committer.snapshot().delta;
     let (files, removes) = list(&delta).map_err(refuse)?;
     let Some(chosen) = plan(&files) else { return Ok(0) };
-    let mut batches = Vec::new();
-    for file in chosen.iter().filter_map(|index| files.get(*index)) {
-        batches.extend(read(&delta, &file.path).await.map_err(refuse)?);
-    }
+    let paths = chosen.iter().filter_map(|index| Some(files.get(*index)?.path.clone()));
+    let paths: Vec<_> = paths.collect();
+    let reads = stream::iter(paths).map(|path| read(&delta, path)).buffered(READS);
+    let batches: Vec<_> = reads.try_concat().await.map_err(refuse)?;
     let misfit = |error: ArrowError| Error::Rows { table, detail: error.to_string() };
     let rows = together(&batches).map_err(misfit)?;
     drop(batches);
@@ -119,7 +123,7 @@ fn plan(files: &[File]) -> Option<Vec<usize>> {
     })
 }
 
-async fn read(delta: &DeltaTable, path: &str) -> Result<Vec<RecordBatch>, DeltaTableError> {
+async fn read(delta: &DeltaTable, path: String) -> Result<Vec<RecordBatch>, DeltaTableError> {
     let path = Path::parse(path).map_err(object_store::Error::from)?;
     let bytes = delta.object_store().get(&path).await?.bytes().await?;
     let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)?.build()?;

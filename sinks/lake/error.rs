@@ -6,20 +6,12 @@ use std::path::PathBuf;
 use deltalake_core::DeltaTableError;
 use deltalake_core::kernel::transaction::TransactionError;
 
-use crate::Table;
+use crate::{Root, Table};
 
 /// Why the lake isn't written or read. What is live goes on all the same, and
 /// what was to be written stays in the log until an attempt succeeds.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The operator's: the root can't be used. A retry does not help.
-    #[error("cannot use {root} as lake: {reason}; set lake.root to a folder of this machine")]
-    Root {
-        /// As given.
-        root: String,
-        /// What is wrong with it.
-        reason: String,
-    },
     /// The operator's: a table's folder can't be made or swept. A retry helps once it can.
     #[error(
         "cannot use the lake's folder {path}: {source}; let the server's user write there, or set lake.root to another folder"
@@ -31,28 +23,44 @@ pub enum Error {
         source: std::io::Error,
     },
     /// Storage's, or another program's that changed the table; the remedy says which.
-    #[error("cannot {action} the lake's table {table} in {path}: {source}; {remedy}")]
+    #[error(
+        "cannot {action} the lake's table {table} in {root}: {}; {remedy}",
+        said(.source)
+    )]
     Delta {
         /// What was attempted, as a verb.
         action: &'static str,
         /// Which table.
         table: Table,
-        /// Its folder.
-        path: PathBuf,
+        /// Where it lies.
+        root: Root,
         /// What the operator can do.
         remedy: &'static str,
         /// Why not; names the file.
         source: Box<DeltaTableError>,
     },
+    /// Storage's: it answers late or not at all. What waits for it goes on waiting,
+    /// or is tried again.
+    #[error(
+        "the lake's table {table} in {root} has been waiting for its storage for {seconds} s; it goes on once that answers"
+    )]
+    Slow {
+        /// Which table.
+        table: Table,
+        /// Where it lies.
+        root: Root,
+        /// For how long.
+        seconds: u64,
+    },
     /// Another program's: a column isn't as it has to be. A retry does not help.
     #[error(
-        "column {column} of the lake's table {table} in {path} is {found}, not {wanted}; move that folder away, and the table is made anew from the log"
+        "column {column} of the lake's table {table} in {root} is {found}, not {wanted}; move all that is there away, and the table is made anew from the log"
     )]
     Column {
         /// Which table.
         table: Table,
-        /// Its folder.
-        path: PathBuf,
+        /// Where it lies.
+        root: Root,
         /// Which column.
         column: String,
         /// Its type there.
@@ -62,13 +70,13 @@ pub enum Error {
     },
     /// The operator's: lake and log don't belong together. A retry does not help.
     #[error(
-        "the lake's table {table} in {path} has partition {partition} of the log up to offset {position}, which ends at {end}: they do not belong together; bring back the log, or set lake.root to another folder"
+        "the lake's table {table} in {root} has partition {partition} of the log up to offset {position}, which ends at {end}: they do not belong together; bring back the log, or set lake.root to another place"
     )]
     Ahead {
         /// Which table.
         table: Table,
-        /// Its folder.
-        path: PathBuf,
+        /// Where it lies.
+        root: Root,
         /// Which partition.
         partition: u16,
         /// The next offset according to the lake.
@@ -117,16 +125,20 @@ pub enum Error {
 }
 
 impl Error {
-    /// A failure of Delta at `path`, with what helps against it.
+    /// A failure of Delta at `root`, with what helps against it.
     pub(crate) fn delta(
         action: &'static str,
         table: Table,
-        path: PathBuf,
+        root: &Root,
         source: DeltaTableError,
     ) -> Self {
         let remedy = remedy(&source);
-        Self::Delta { action, table, path, remedy, source: Box::new(source) }
+        Self::Delta { action, table, root: root.clone(), remedy, source: Box::new(source) }
     }
+}
+
+fn said(error: &DeltaTableError) -> String {
+    store::one_line(&error.to_string())
 }
 
 fn remedy(error: &DeltaTableError) -> &'static str {
@@ -137,14 +149,35 @@ fn remedy(error: &DeltaTableError) -> &'static str {
         Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => return "make room on that disk",
         _ => {}
     }
-    if is_newer(error) {
-        return "a newer program upgraded the table: update Millstream, or set lake.root to another folder";
+    let text = error.to_string();
+    if let Some(remedy) = remedy_of_store(&text) {
+        return remedy;
     }
-    "bring that file back from a backup, or move the table's folder away: it is then made anew from the log"
+    if is_newer(error, &text) {
+        return "a newer program upgraded the table: update Millstream, or set lake.root to another place";
+    }
+    "bring that file back from a backup, or move all of the table away: it is then made anew from the log"
+}
+
+/// What helps where a store failed or refused: Delta keeps its errors as words only.
+fn remedy_of_store(text: &str) -> Option<&'static str> {
+    if text.contains("NoSuchBucket") {
+        return Some("make that bucket, or set lake.root to another one");
+    }
+    let is_missing = text.contains("404 Not Found") || text.contains("NoSuchKey");
+    if is_missing || !text.contains("Error performing ") {
+        return None;
+    }
+    if text.contains("403 Forbidden") || text.contains("401 Unauthorized") {
+        return Some(
+            "let the credentials in lake.options or in the environment read and write there",
+        );
+    }
+    Some("it goes on once the store answers; if it never did, see lake.options")
 }
 
 /// Whether the table asks for what this version doesn't know.
-fn is_newer(error: &DeltaTableError) -> bool {
+fn is_newer(error: &DeltaTableError, text: &str) -> bool {
     if let DeltaTableError::Transaction { source } = error {
         return matches!(
             source,
@@ -153,7 +186,7 @@ fn is_newer(error: &DeltaTableError) -> bool {
         );
     }
     // The kernel says it in words only.
-    let text = error.to_string().to_lowercase();
+    let text = text.to_lowercase();
     text.contains("unsupported") || text.contains("not supported") || text.contains("protocol")
 }
 

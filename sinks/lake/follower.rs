@@ -156,8 +156,8 @@ impl Follower {
         for (partition, position) in (0..topic.partitions()).zip(committer.positions()) {
             let (position, bounds) = (*position, self.log.bounds(topic, partition).await?);
             if bounds.end < position {
-                let (path, end) = (committer.path().to_owned(), bounds.end);
-                return Err(Error::Ahead { table, path, partition, position, end });
+                let (root, end) = (committer.root().clone(), bounds.end);
+                return Err(Error::Ahead { table, root, partition, position, end });
             }
             let from = position.max(bounds.start);
             if from > position && !topic.is_compacted() {

@@ -6,6 +6,7 @@
 //! them. A failure is logged and tried again later: it costs readers time, never rows.
 
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use deltalake_core::checkpoints;
@@ -13,7 +14,7 @@ use deltalake_core::operations::vacuum::VacuumMode;
 use tokio::time::Instant;
 
 use crate::compact::compact;
-use crate::store::sweep_staged;
+use crate::files::sweep_staged;
 use crate::{Committer, Error, LakeConfig};
 
 /// Pause between looks for files that nothing refers to.
@@ -77,8 +78,8 @@ impl Housekeeping {
             return Ok(());
         }
         self.checkpoint = Some(version);
-        let (table, path) = (committer.table(), committer.path());
-        let refuse = |action| move |source| Error::delta(action, table, path.to_owned(), source);
+        let (table, root) = (committer.table(), committer.root());
+        let refuse = |action| move |source| Error::delta(action, table, root, source);
         checkpoints::create_checkpoint(&delta, None).await.map_err(refuse("checkpoint"))?;
         let ended = checkpoints::cleanup_metadata(&delta, None)
             .await
@@ -91,27 +92,36 @@ impl Housekeeping {
 /// Deletes files that no version within the retention refers to: what was
 /// written and never committed, and what compaction replaced.
 async fn vacuum(committer: &mut Committer) -> Result<(), Error> {
-    let (table, path) = (committer.table(), committer.path().to_owned());
+    let (table, root) = (committer.table(), committer.root().clone());
     // What others have committed since isn't refuse.
     committer.reload().await?;
     let delta = committer.snapshot().delta;
     let swept = delta.vacuum().with_mode(VacuumMode::Full).await;
-    let refuse = |source| Error::delta("sweep", table, path.clone(), source);
+    let refuse = |source| Error::delta("sweep", table, &root, source);
     let (_, metrics) = swept.map_err(refuse)?;
     // Its commits may have come behind somebody else's, whose positions count.
     committer.reload().await?;
+    let staged = match root.folder() {
+        Some(folder) => sweep_folder(folder.to_owned()).await?,
+        // A store's objects come whole.
+        None => 0,
+    };
+    tracing::debug!(%table, files = metrics.files_deleted.len(), staged, "lake swept");
+    Ok(())
+}
+
+async fn sweep_folder(path: PathBuf) -> Result<usize, Error> {
     let folder = path.clone();
     let staged = tokio::task::spawn_blocking(move || sweep_staged(&folder, STAGED_AGE)).await;
     let staged = staged.map_err(io::Error::other).and_then(|swept| swept);
-    let staged = staged.map_err(|source| Error::Folder { path: path.clone(), source })?;
-    tracing::debug!(%table, files = metrics.files_deleted.len(), staged, "lake swept");
-    Ok(())
+    staged.map_err(|source| Error::Folder { path, source })
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs::File;
     use std::path::Path;
+    use std::sync::Arc;
     use std::time::SystemTime;
 
     use log::Record;
@@ -146,7 +156,7 @@ mod tests {
         let mut ours = Committer::open(&root, Table::Events).await.unwrap();
         let mut theirs = Committer::open(&root, Table::Events).await.unwrap();
         let rows = |offsets| Table::Events.decode(&records(offsets)).unwrap().rows;
-        let path = |file: &str| root.table(Table::Events).join(file);
+        let path = |file: &str| place.path().join("events").join(file);
 
         let kept = theirs.write(&rows(0..10)).await.unwrap();
         let orphan = ours.write(&rows(0..10)).await.unwrap();
@@ -164,5 +174,23 @@ mod tests {
         next[0] = 20;
         let files = ours.write(&rows(10..20)).await.unwrap();
         assert!(matches!(ours.commit(files, &next, &[]).await.unwrap(), Outcome::Committed(_)));
+    }
+
+    #[tokio::test]
+    async fn a_store_is_swept_as_well() {
+        let memory = Arc::new(object_store::memory::InMemory::new());
+        let place = store::Place::new(memory, "s3://bucket/lake").unwrap();
+        let root = Root::within(&place).unwrap();
+        let mut committer = Committer::open(&root, Table::Events).await.unwrap();
+        let rows = Table::Events.decode(&records(0..10)).unwrap().rows;
+        let files = committer.write(&rows).await.unwrap();
+        let mut next = vec![0; usize::from(Table::Events.topic().partitions())];
+        next[0] = 10;
+        let done = committer.commit(files, &next, &[]).await.unwrap();
+        assert!(matches!(done, Outcome::Committed(_)));
+        vacuum(&mut committer).await.unwrap();
+        assert_eq!(committer.positions()[0], 10);
+        let state = committer.snapshot().delta.snapshot().unwrap().snapshot().clone();
+        assert_eq!(state.try_log_data().unwrap().num_files(), 1);
     }
 }

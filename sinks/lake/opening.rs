@@ -1,32 +1,32 @@
 //! Opening a table: made if it isn't there, given the columns that it lacks.
 //!
-//! Enters: a folder. Leaves: the table as it is now, with every column of ours.
+//! Enters: where it lies. Leaves: the table as it is now, with every column of ours.
 //! Never here: changing or removing a column.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use arrow_schema::{DataType, SchemaRef};
 use deltalake_core::kernel::StructField;
 use deltalake_core::kernel::engine::arrow_conversion::TryFromArrow;
+use deltalake_core::logstore::{StorageConfig, default_logstore};
 use deltalake_core::protocol::SaveMode;
-use deltalake_core::{DeltaTable, DeltaTableBuilder, DeltaTableError};
+use deltalake_core::{DeltaTable, DeltaTableError};
+use object_store::ObjectStore;
+use object_store::prefix::PrefixStore;
 
-use crate::store::DurableFiles;
+use crate::files::DurableFiles;
 use crate::{Error, Root, Table};
 
-/// The table below `root`.
+/// The table that lies at `root`.
 pub(crate) async fn open(root: &Root, table: Table) -> Result<DeltaTable, Error> {
-    let path = root.table(table);
-    tokio::fs::create_dir_all(&path)
-        .await
-        .map_err(|source| Error::Folder { path: path.clone(), source })?;
-    let refuse = |action| {
-        let path = path.clone();
-        move |source| Error::delta(action, table, path, source)
-    };
-    let mut delta = at(root, table)?.build().map_err(refuse("open"))?;
+    if let Some(path) = root.folder() {
+        tokio::fs::create_dir_all(path)
+            .await
+            .map_err(|source| Error::Folder { path: path.to_owned(), source })?;
+    }
+    let refuse = |action| move |source| Error::delta(action, table, root, source);
+    let mut delta = at(root);
     match delta.load().await {
         Ok(()) => {}
         Err(DeltaTableError::NotATable(_)) => {
@@ -34,14 +34,19 @@ pub(crate) async fn open(root: &Root, table: Table) -> Result<DeltaTable, Error>
         }
         Err(error) => return Err(refuse("open")(error)),
     }
-    evolve(delta, table, &path).await
+    evolve(delta, table, root).await
 }
 
-fn at(root: &Root, table: Table) -> Result<DeltaTableBuilder, Error> {
-    let url = root.url(table)?;
-    let refuse = |source| Error::delta("open", table, root.table(table), source);
-    let builder = DeltaTableBuilder::from_url(url.clone()).map_err(refuse)?;
-    Ok(builder.with_storage_backend(Arc::new(DurableFiles::default()), url))
+/// A table of which nothing is read yet. Its log's entries are put only if
+/// absent, which every kind of store here can.
+fn at(root: &Root) -> DeltaTable {
+    let files: Arc<dyn ObjectStore> = match root.folder() {
+        Some(_) => Arc::new(DurableFiles::default()),
+        None => root.client(),
+    };
+    let own = PrefixStore::new(Arc::clone(&files), root.path().clone());
+    let options = StorageConfig::default();
+    DeltaTable::new(default_logstore(Arc::new(own), files, root.url(), &options))
 }
 
 async fn create(delta: &DeltaTable, table: Table) -> Result<DeltaTable, DeltaTableError> {
@@ -75,8 +80,8 @@ pub(crate) fn arrow_schema(delta: &DeltaTable) -> Result<SchemaRef, DeltaTableEr
 }
 
 /// Adds the columns that the table lacks.
-async fn evolve(delta: DeltaTable, table: Table, path: &Path) -> Result<DeltaTable, Error> {
-    let refuse = |source| Error::delta("add columns to", table, path.to_owned(), source);
+async fn evolve(delta: DeltaTable, table: Table, root: &Root) -> Result<DeltaTable, Error> {
+    let refuse = |source| Error::delta("add columns to", table, root, source);
     let found = arrow_schema(&delta).map_err(refuse)?;
     let mut missing = Vec::new();
     for field in fields(table).map_err(refuse)? {
@@ -87,7 +92,7 @@ async fn evolve(delta: DeltaTable, table: Table, path: &Path) -> Result<DeltaTab
             Ok(found) => {
                 return Err(Error::Column {
                     table,
-                    path: path.to_owned(),
+                    root: root.clone(),
                     column: field.name().clone(),
                     found: found.data_type().to_string(),
                     wanted: wanted.data_type().to_string(),

@@ -4,10 +4,12 @@
 //! offset that the version doesn't hold, and how many records before it left
 //! the log too early to be held.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use deltalake_core::kernel::Transaction;
+use deltalake_core::kernel::{Action, Transaction};
+use deltalake_core::logstore::get_actions;
 use deltalake_core::{DeltaTable, DeltaTableError};
 use serde_json::{Value, json};
 
@@ -15,6 +17,9 @@ use crate::Table;
 
 /// What a commit says of it, beside the table's own metadata of a commit.
 pub(crate) const LOST_METADATA: &str = "millstream.lost";
+
+/// Commits that are looked through for positions before the log is replayed.
+const RECENT: usize = 8;
 
 /// Records that the log no longer had when the lake got to them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,15 +60,21 @@ pub(crate) struct Positions {
 }
 
 impl Positions {
-    /// Reads the Delta log back to its checkpoint.
+    /// Reads the newest commits, each of which says all; only where they don't,
+    /// the Delta log back to its checkpoint.
     pub async fn load(delta: &DeltaTable, table: Table) -> Result<Self, DeltaTableError> {
+        let recent = recent(delta, &lost_id(table)).await?;
+        let position = async |app_id: String| match recent.get(&app_id) {
+            Some(version) => parse(&app_id, *version).map(Some),
+            None => version(delta, app_id).await,
+        };
         let (mut next, mut incomplete) = (Vec::new(), false);
         for partition in 0..table.topic().partitions() {
-            let position = version(delta, table.app_id(partition)).await?;
+            let position = position(table.app_id(partition)).await?;
             incomplete |= position.is_none();
             next.push(position.unwrap_or(0));
         }
-        let lost = version(delta, lost_id(table)).await?.unwrap_or(0);
+        let lost = position(lost_id(table)).await?.unwrap_or(0);
         Ok(Self { next: next.into(), lost, incomplete })
     }
 
@@ -74,19 +85,14 @@ impl Positions {
         Self { next: next.collect(), lost, incomplete: false }
     }
 
-    /// What has to be committed so that `after` follows these.
-    pub fn transactions(&self, after: &Self, table: Table) -> Vec<Transaction> {
-        let partitions = after.next.iter().zip(&*self.next).enumerate();
-        let moved = partitions.filter(|(_, (next, position))| self.incomplete || next > position);
-        let mut transactions: Vec<_> = moved
-            .map(|(partition, (next, _))| {
-                Transaction::new(table.app_id(partition as u16), *next as i64)
-            })
-            .collect();
-        if after.lost > self.lost {
-            transactions.push(Transaction::new(lost_id(table), after.lost as i64));
-        }
-        transactions
+    /// What a commit says so that these follow: all of it, also what is as it was.
+    /// Whoever opens the table then needs one entry of its log; to look for what
+    /// an older one said, a store is asked for each entry since the checkpoint.
+    pub fn transactions(&self, table: Table) -> Vec<Transaction> {
+        let all = (0..).zip(&*self.next);
+        let all = all.map(|(partition, next)| (table.app_id(partition), *next));
+        let all = all.chain([(lost_id(table), self.lost)]);
+        all.map(|(app_id, version)| Transaction::new(app_id, version as i64)).collect()
     }
 }
 
@@ -95,13 +101,39 @@ fn lost_id(table: Table) -> String {
     format!("{}/lost", table.name())
 }
 
+/// By `appId`, what the newest commits say, back to one that counts what is
+/// lost: it says all. Compaction and other programs say nothing.
+async fn recent(
+    delta: &DeltaTable,
+    lost_id: &str,
+) -> Result<HashMap<String, i64>, DeltaTableError> {
+    let mut found = HashMap::new();
+    let Some(newest) = delta.version() else { return Ok(found) };
+    let log_store = delta.log_store();
+    for version in (0..=newest).rev().take(RECENT) {
+        // Cleaned up: a checkpoint holds it.
+        let Some(entry) = log_store.read_commit_entry(version).await? else { break };
+        for action in get_actions(version, &entry)? {
+            if let Action::Txn(said) = action {
+                found.entry(said.app_id).or_insert(said.version);
+            }
+        }
+        if found.contains_key(lost_id) {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+/// Looks through the Delta log, back to its checkpoint.
 async fn version(delta: &DeltaTable, app_id: String) -> Result<Option<u64>, DeltaTableError> {
     let (state, log_store) = (delta.snapshot()?, delta.log_store());
     let version = state.transaction_version(log_store.as_ref(), &app_id).await?;
-    // Taking it for 0 would commit everything again.
-    let parse = |version: i64| {
-        u64::try_from(version)
-            .map_err(|_| DeltaTableError::Generic(format!("txn {app_id} has version {version}")))
-    };
-    version.map(parse).transpose()
+    version.map(|version| parse(&app_id, version)).transpose()
+}
+
+/// Taking anything else for 0 would commit all of it again.
+fn parse(app_id: &str, version: i64) -> Result<u64, DeltaTableError> {
+    u64::try_from(version)
+        .map_err(|_| DeltaTableError::Generic(format!("txn {app_id} has version {version}")))
 }

@@ -49,6 +49,11 @@ pub async fn pull(
             open.push((partition, end));
         }
     }
+    let from: Vec<_> = open
+        .iter()
+        .filter_map(|(partition, _)| Some((*partition, *from.get(usize::from(*partition))?)))
+        .collect();
+    log.prefetch(topic, &from).await?;
     let mut bytes = 0;
     while !open.is_empty() {
         let mut still = Vec::new();

@@ -1,5 +1,6 @@
 //! The lake at work: one task per table, on a runtime of their own.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use parking_lot::Mutex;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::{Error, Follower, LakeConfig, LakeMetrics, Snapshot, Step, Table, TableMetrics};
 
@@ -16,6 +18,10 @@ use crate::{Error, Follower, LakeConfig, LakeMetrics, Snapshot, Step, Table, Tab
 const RETRY_MIN: Duration = Duration::from_secs(1);
 /// The longest pause between attempts.
 const RETRY_MAX: Duration = Duration::from_secs(30);
+/// How long storage may take before that is trouble.
+const SLOW: Duration = Duration::from_secs(15);
+/// How long one step may take at all: an answer that never comes ends some time.
+const STEP_MAX: Duration = Duration::from_secs(300);
 /// How far the lake's threads stand back (nice, 0 to 19).
 const NICENESS: i32 = 5;
 /// How long the last commits may take at the end.
@@ -144,7 +150,7 @@ async fn follow(work: Arc<Work>, mut stopping: watch::Receiver<bool>) {
     let mut retry = RETRY_MIN;
     loop {
         let last = *stopping.borrow_and_update();
-        let wait = match follower.step(last).await {
+        let wait = match watched(follower.step(last), &work).await {
             Ok(step) => {
                 if metrics.trouble.lock().take().is_some() {
                     tracing::info!(%table, "the lake is written again");
@@ -174,6 +180,25 @@ async fn follow(work: Arc<Work>, mut stopping: watch::Receiver<bool>) {
     }
 }
 
+/// A step that is told of while it takes too long, and given up if it goes on so.
+/// The next one opens the table anew.
+async fn watched(
+    step: impl Future<Output = Result<Step, Error>>,
+    work: &Work,
+) -> Result<Step, Error> {
+    let (table, root) = (work.table, work.config.root.join(work.table.name()));
+    let slow =
+        |after: Duration| Error::Slow { table, root: root.clone(), seconds: after.as_secs() };
+    let mut step = pin!(step);
+    match timeout(SLOW, &mut step).await {
+        Ok(done) => done,
+        Err(_) => {
+            fail(work.metrics.of(table), table, slow(SLOW).to_string());
+            timeout(STEP_MAX - SLOW, step).await.unwrap_or_else(|_| Err(slow(STEP_MAX)))
+        }
+    }
+}
+
 fn fail(metrics: &TableMetrics, table: Table, text: String) {
     metrics.errors_total.fetch_add(1, Relaxed);
     // The same again is no news.
@@ -186,5 +211,41 @@ fn fail(metrics: &TableMetrics, table: Table, text: String) {
 fn step_back() {
     if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
         tracing::debug!(%error, "the lake's threads have the priority of all others");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use log::Embedded;
+    use store::Root;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_step_that_takes_too_long_is_told_of_and_given_up() {
+        let place = tempfile::tempdir().unwrap();
+        let metrics = Arc::new(LakeMetrics::default());
+        let work = Work {
+            table: Table::Events,
+            config: LakeConfig::new(Root::at(Path::new("/srv/lake")).unwrap()),
+            log: Arc::new(Embedded::open(place.path()).unwrap()),
+            metrics: Arc::clone(&metrics),
+            shown: watch::channel(None).0,
+        };
+        let trouble = || metrics.of(Table::Events).trouble();
+        let quick = async { Ok(Step::Idle) };
+        assert_eq!(watched(quick, &work).await.unwrap(), Step::Idle);
+        assert_eq!(trouble(), None);
+        let late = async {
+            tokio::time::sleep(SLOW * 2).await;
+            let said = trouble().unwrap();
+            assert!(said.contains("/srv/lake/events") && said.contains("15 s"), "{said}");
+            Ok(Step::Idle)
+        };
+        assert_eq!(watched(late, &work).await.unwrap(), Step::Idle);
+        let given_up = watched(std::future::pending(), &work).await.unwrap_err();
+        assert!(matches!(given_up, Error::Slow { seconds: 300, .. }), "{given_up}");
     }
 }

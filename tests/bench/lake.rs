@@ -119,7 +119,7 @@ async fn fresh(folder: &Path, rate: u64, seconds: u64) -> anyhow::Result<()> {
     let log: Arc<dyn Log> = Arc::new(Embedded::open(folder)?);
     let lake = Arc::new(Lake::start(&config(folder)?, &log)?);
     let session = Session::open(Options {
-        lake: folder.join("lake"),
+        lake: Root::at(&folder.join("lake"))?,
         spill: folder.join("spill"),
         limits: Limits::default(),
         tail: Some(Arc::new(LogTail::new(Arc::clone(&log)))),
@@ -227,7 +227,7 @@ async fn ask(folder: &Path, files: &[&str]) -> anyhow::Result<()> {
     // As many as the peer has, and no bound that it lacks.
     let limits = Limits { threads, rows: u64::MAX, memory_bytes: 2 << 30, ..Limits::default() };
     let session = Session::open(Options {
-        lake: folder.to_owned(),
+        lake: Root::at(folder)?,
         spill: spill.path().to_owned(),
         limits,
         tail: None,

@@ -16,7 +16,7 @@ use crate::support::faults::{Fault, Faults};
 use crate::support::feed::Feed;
 use crate::support::player::{Player, assert_clean, assert_lawful};
 use crate::support::rtmp::Rtmp;
-use crate::support::s3::{BUCKET, S3};
+use crate::support::s3::{self, BUCKET, S3, SECRET};
 use crate::support::scene::{begin, reconnect, seconds, server_with};
 use crate::support::server::{Server, Stream};
 
@@ -27,11 +27,7 @@ const IN_STEP: &str = "bis 6.2.4 renditions in step within one part";
 /// leaves the disk as soon as it is there.
 async fn archiving(faults: &Faults, more: &[(&str, &str)]) -> Server {
     let url = format!("s3://{BUCKET}/live");
-    let options = format!(
-        "endpoint=http://127.0.0.1:{};allow_http=true;region=us-east-1;\
-         access_key_id=test;secret_access_key=not-to-be-shown",
-        faults.port
-    );
+    let options = s3::options(faults.port);
     let own = [
         ("archive.store", url.as_str()),
         ("archive.store_options", options.as_str()),
@@ -112,7 +108,7 @@ async fn pain_19_a_broadcast_reaches_the_store_through_faults_and_kills() {
     next = feed(&mut publisher, next, seconds(3)).await;
     let why = trouble(&server).await;
     assert!(why.contains(&format!("s3://{BUCKET}/live")) && why.contains("wait on disk"), "{why}");
-    assert!(!why.contains("not-to-be-shown") && !server.output().contains("not-to-be-shown"));
+    assert!(!why.contains(SECRET) && !server.output().contains(SECRET));
     assert_eq!(server.metric("millstream_archive_store_up").await, 0.0);
     assert!(server.metric("millstream_archive_spool_files").await >= 6.0);
     // Whatever happened to the store: no viewer noticed. How far the rung is

@@ -1,6 +1,8 @@
 //! The lake of the real binary: whatever happens to the server, its Delta
 //! tables, read without it, hold each record of the log once.
 
+mod remote;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::Path;

@@ -10,32 +10,31 @@
 //! In the end there is one row for each record of the log, what the rows say is
 //! said once, and whatever a client was told is done is among it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::Path;
-use std::process::{Command, Stdio};
+mod lake;
+
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use clients::{Clip, PublishOptions, Stop};
 use http::{Method, StatusCode};
-use log::{Embedded, Kafka, KafkaOptions, Log, Record, Topic};
+use log::{Embedded, Kafka, KafkaOptions, Log};
 use parking_lot::Mutex;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::de::DeserializeOwned;
+use serde_json::json;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
+use uuid::Uuid;
 
-use super::lake::{Origin, expected, in_log};
+use self::lake::{Event, Lake, TABLES, View};
 use crate::support::feed::clip;
 use crate::support::http::try_request;
-use crate::support::root;
 use crate::support::scene::server_with;
-use crate::support::server::{Server, Stream, TOKEN, binary};
+use crate::support::server::{Server, Stream, TOKEN};
 use crate::support::tansu::Tansu;
 
-/// Kills of `make test`. The broker of the tests takes its time at each start.
+/// Kills of `make test`.
 const KILLS: u32 = 10;
-const KAFKA_KILLS: u32 = 4;
 /// Kills of `make soak`.
 const SOAK_KILLS: u32 = 200;
 
@@ -49,7 +48,7 @@ async fn once_through_kills() {
 #[tokio::test(flavor = "multi_thread")]
 async fn once_through_kills_on_kafka() {
     let broker = tokio::task::spawn_blocking(Tansu::start).await.expect("a broker");
-    once(KAFKA_KILLS, Some(&broker.url("once"))).await;
+    once(KILLS, Some(&broker.url("once"))).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,20 +83,22 @@ async fn once(kills: u32, kafka: Option<&str>) {
     let publishers: Vec<_> = streams.iter().map(|stream| publish(&clip, stream, &stop)).collect();
     let told = Arc::new(Told::default());
     let client = tokio::spawn(talk(server.http.clone(), Arc::clone(&told), stop.clone()));
+    let (url, watched) = (format!("{}/api/views", server.http), streams[0].id.clone());
+    let viewer = tokio::spawn(watch(url, watched, Arc::clone(&told), stop.clone()));
 
     let mut random = Random::seeded();
     for kill in 0..kills {
         let end = End::choose(kill, &mut random);
         println!("{kill:4} {end:?}");
         end.bring(&mut server, &streams, &mut random).await;
-        let acknowledged = told.so_far();
-        acknowledged.compare(&by_sql(&server).await);
+        told.so_far().compare_by_sql(&server).await;
     }
     for stream in &streams {
         server.state(stream, "STREAM_ACTIVE").await;
     }
     stop.stop();
     client.await.expect("the client");
+    viewer.await.expect("the viewer");
     for publisher in publishers {
         publisher.await.expect("a publisher");
     }
@@ -106,7 +107,8 @@ async fn once(kills: u32, kafka: Option<&str>) {
     }
     let told = told.so_far();
     assert!(told.created.len() >= 3 * kills as usize, "{} streams made", told.created.len());
-    told.compare(&by_sql(&server).await);
+    assert!(told.seen.len() >= 3 * kills as usize, "{} reports", told.seen.len());
+    told.compare_by_sql(&server).await;
     let shown = shown(&server, &streams).await;
     let data = server.stop("INT").await;
 
@@ -122,9 +124,10 @@ async fn once(kills: u32, kafka: Option<&str>) {
     let lake = Lake::read(&data.path().join("lake"));
     lake.holds(&*log).await;
     lake.says_each_thing_once();
-    told.compare(&lake.events);
+    told.compare(&lake.events, &lake.views);
     lake.has_the_files(&data.path().join("media"), &shown);
-    println!("{} events, {} segments: each once", lake.events.len(), lake.segments.len());
+    let (events, segments, views) = (lake.events.len(), lake.segments.len(), lake.views.len());
+    println!("{events} events, {segments} segments, {views} reports: each once");
 }
 
 /// A linear congruential generator: what it did can be done again.
@@ -158,9 +161,8 @@ enum End {
 
 impl End {
     fn choose(round: u32, random: &mut Random) -> Self {
-        const TABLES: [&str; 4] = ["events", "segments", "stream_health", "streams"];
         let within = |at, random: &mut Random| {
-            let table = TABLES[random.below(4) as usize];
+            let table = TABLES[random.below(TABLES.len() as u32) as usize];
             Self::Within { table, at, times: 1 + random.below(3) }
         };
         match round % 5 {
@@ -232,6 +234,8 @@ struct Told(Mutex<Acknowledged>);
 struct Acknowledged {
     created: BTreeSet<String>,
     deleted: BTreeSet<String>,
+    /// Sessions that a viewer reported of.
+    seen: BTreeSet<String>,
 }
 
 /// Makes streams and deletes every other one. Deleting is tried again until it
@@ -266,6 +270,23 @@ async fn talk(http: String, told: Arc<Told>, stop: Stop) {
     }
 }
 
+/// Reports how it goes, each time from another session and never twice: who isn't
+/// answered doesn't know whether it is there.
+async fn watch(url: String, stream: String, told: Arc<Told>, stop: Stop) {
+    while !stop.is_stopped() {
+        let session = Uuid::now_v7().to_string();
+        let report = json!({ "stream": stream, "session": session, "watched_ms": 20 });
+        match try_request(Method::POST, &url, None, Some(report)).await {
+            Ok(answer) if answer.status == StatusCode::NO_CONTENT => {
+                told.0.lock().seen.insert(session);
+            }
+            Ok(answer) if answer.status.is_client_error() => panic!("{}", answer.text()),
+            _ => {}
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
 impl Told {
     fn so_far(&self) -> Acknowledged {
         self.0.lock().clone()
@@ -273,8 +294,14 @@ impl Told {
 }
 
 impl Acknowledged {
+    /// The same of the rows that the server has now.
+    async fn compare_by_sql(&self, server: &Server) {
+        let events = by_sql(server, "stream_id, kind, detail FROM events").await;
+        self.compare(&events, &by_sql(server, "session FROM views").await);
+    }
+
     /// Nothing that was acknowledged is missing, and nothing is there twice.
-    fn compare(&self, events: &[Event]) {
+    fn compare(&self, events: &[Event], views: &[View]) {
         let mut times: HashMap<(&str, &str), u32> = HashMap::new();
         for event in events {
             // What becomes of its recording is told of a deleted stream, too.
@@ -291,34 +318,15 @@ impl Acknowledged {
         assert_eq!(wrong(&self.deleted, "deleted"), [], "deleted, but not once");
         let origins: BTreeSet<_> = events.iter().map(Event::origin).collect();
         assert_eq!(origins.len(), events.len(), "records with two rows");
+        let there: BTreeSet<_> = views.iter().map(|view| view.session.clone()).collect();
+        assert_eq!(there.len(), views.len(), "reports with two rows");
+        assert_eq!(&self.seen - &there, BTreeSet::new(), "reported, but not there");
     }
 }
 
-#[derive(Deserialize)]
-struct Event {
-    log_partition: i32,
-    log_offset: i64,
-    stream_id: String,
-    kind: String,
-    detail: Option<String>,
-}
-
-/// What an event says: the state, and whether the stream is deleted.
-type What<'a> = (&'a str, bool);
-
-impl Event {
-    fn origin(&self) -> Origin {
-        (self.log_partition, self.log_offset)
-    }
-
-    fn is_deleted(&self) -> bool {
-        self.detail.as_ref().is_some_and(|detail| detail.contains("\"deleted\""))
-    }
-}
-
-/// All events, those that aren't committed yet among them.
-async fn by_sql(server: &Server) -> Vec<Event> {
-    let sql = "SELECT log_partition, log_offset, stream_id, kind, detail FROM events";
+/// Rows with their origin, those that aren't committed yet among them.
+async fn by_sql<T: DeserializeOwned>(server: &Server, what: &str) -> Vec<T> {
+    let sql = format!("SELECT log_partition, log_offset, {what}");
     let answer = server.admin(Method::POST, "/api/sql", Some(json!({ "sql": sql }))).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
     serde_json::from_value(answer.json()["rows"].take()).expect("rows")
@@ -337,169 +345,4 @@ async fn shown(server: &Server, streams: &[Stream]) -> BTreeSet<(String, String,
     }
     assert!(all.len() > 4 * PUBLISHERS, "{} segments", all.len());
     all
-}
-
-/// The lake as another program reads it.
-#[derive(Deserialize)]
-struct Lake {
-    events: Vec<Event>,
-    segments: Vec<Segment>,
-    stream_health: Vec<Second>,
-    streams: Vec<State>,
-    #[serde(skip)]
-    sql: BTreeMap<&'static str, u64>,
-}
-
-#[derive(Deserialize)]
-struct Segment {
-    log_partition: i32,
-    log_offset: i64,
-    stream_id: String,
-    rendition: String,
-    msn: i64,
-    bytes: u64,
-    gap: bool,
-    lost: bool,
-    uri: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Second {
-    log_partition: i32,
-    log_offset: i64,
-    stream_id: String,
-    at_us: i64,
-}
-
-#[derive(Deserialize)]
-struct State {
-    log_partition: i32,
-    log_offset: i64,
-    stream_id: String,
-    state: String,
-    deleted: bool,
-}
-
-impl Lake {
-    fn read(folder: &Path) -> Self {
-        let packages = root().join(".cache/python-lake");
-        assert!(packages.exists(), "{} is missing: make python-lake", packages.display());
-        let output = Command::new("python3")
-            .arg(root().join("tests/it/once.py"))
-            .arg(folder)
-            .env("PYTHONPATH", packages)
-            .stderr(Stdio::inherit())
-            .output()
-            .expect("python runs");
-        assert!(output.status.success(), "once.py");
-        let mut lake: Self = serde_json::from_slice(&output.stdout).expect("JSON");
-        for table in ["events", "segments", "stream_health", "streams"] {
-            let sql = format!("SELECT count(*) AS n FROM {table}");
-            let output = Command::new(binary())
-                .args(["sql", &sql, "--format", "json", "--lake"])
-                .arg(folder)
-                .output()
-                .expect("SQL without a server");
-            let rows: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-            lake.sql.insert(table, rows[0]["n"].as_u64().expect("a count"));
-        }
-        lake
-    }
-
-    /// One row for each record of the log, whoever counts.
-    async fn holds(&self, log: &dyn Log) {
-        let rows = |table: &str, origins: Vec<Origin>| {
-            assert_eq!(self.sql[table], origins.len() as u64, "{table} by SQL");
-            let once: BTreeSet<_> = origins.iter().copied().collect();
-            assert_eq!(origins.len() - once.len(), 0, "duplicates in {table}");
-            once
-        };
-        let records = |records: &[Record]| expected(records).into_iter().collect::<BTreeSet<_>>();
-        let none = BTreeSet::new();
-
-        let events = rows("events", self.events.iter().map(Event::origin).collect());
-        let seconds = self.stream_health.iter().map(|row| (row.log_partition, row.log_offset));
-        let health = rows("stream_health", seconds.collect());
-        for (rows, topic) in [(events, Topic::Events), (health, Topic::Health)] {
-            let records = records(&in_log(log, topic).await);
-            assert!(records.len() >= 8, "{} records of {topic}", records.len());
-            assert_eq!(&records - &rows, none, "lost of {topic}");
-            assert_eq!(&rows - &records, none, "made up of {topic}");
-        }
-
-        let announced = in_log(log, Topic::Segments).await.into_iter().filter(|record| {
-            let value = record.value.as_deref().expect("a value");
-            serde_json::from_slice::<Value>(value).expect("JSON").get("segment").is_some()
-        });
-        let announced = records(&announced.collect::<Vec<_>>());
-        let segments = self.segments.iter().map(|row| (row.log_partition, row.log_offset));
-        let segments = rows("segments", segments.collect());
-        assert_eq!(&announced - &segments, none, "lost segments");
-        assert_eq!(&segments - &announced, none, "made up segments");
-
-        // Of states, the log keeps the newest.
-        let states = self.streams.iter().map(|row| (row.log_partition, row.log_offset));
-        let states = rows("streams", states.collect());
-        let kept = in_log(log, Topic::Catalog).await.into_iter();
-        let kept: Vec<_> = kept.filter(|record| record.key.starts_with(b"stream/")).collect();
-        assert_eq!(&newest(&kept) - &states, none, "lost states");
-    }
-
-    /// What the records say is said once, too.
-    fn says_each_thing_once(&self) {
-        let mut said: BTreeMap<&str, Vec<(i64, What<'_>)>> = BTreeMap::new();
-        for event in &self.events {
-            let what = (event.kind.as_str(), event.is_deleted());
-            said.entry(&event.stream_id).or_default().push((event.log_offset, what));
-        }
-        for (stream, said) in &mut said {
-            said.sort_unstable();
-            let kinds: Vec<_> = said.iter().map(|(_, what)| *what).collect();
-            assert_eq!(kinds[0], ("CREATED", false), "{stream}: {kinds:?}");
-            let repeated = kinds.windows(2).any(|pair| pair[0] == pair[1]);
-            assert!(!repeated, "{stream} was told of twice: {kinds:?}");
-        }
-        // Events tell where each stream has got to.
-        let mut newest: BTreeMap<&str, &State> = BTreeMap::new();
-        for state in &self.streams {
-            let last = newest.entry(&state.stream_id).or_insert(state);
-            if state.log_offset > last.log_offset {
-                *last = state;
-            }
-        }
-        for (stream, state) in newest {
-            let last = said.get(stream).and_then(|said| said.last()).map(|(_, what)| *what);
-            assert_eq!(last, Some((state.state.as_str(), state.deleted)), "{stream}");
-        }
-
-        let seconds: BTreeSet<_> =
-            self.stream_health.iter().map(|row| (&row.stream_id, row.at_us)).collect();
-        assert_eq!(self.stream_health.len() - seconds.len(), 0, "seconds told twice");
-        let numbers: BTreeSet<_> =
-            self.segments.iter().map(|row| (&row.stream_id, &row.rendition, row.msn)).collect();
-        assert_eq!(self.segments.len() - numbers.len(), 0, "segments told twice");
-    }
-
-    /// Each segment's file is there, and each that viewers had has a row.
-    fn has_the_files(&self, media: &Path, shown: &BTreeSet<(String, String, i64)>) {
-        let mut stored = BTreeSet::new();
-        for row in &self.segments {
-            assert_eq!(row.uri.is_some(), !row.gap && !row.lost, "{}", row.msn);
-            let Some(uri) = &row.uri else { continue };
-            let file = media.join(uri);
-            let length = std::fs::metadata(&file).map(|found| found.len());
-            assert_eq!(length.ok(), Some(row.bytes), "{}", file.display());
-            stored.insert((row.stream_id.clone(), row.rendition.clone(), row.msn));
-        }
-        assert_eq!(shown - &stored, BTreeSet::new(), "shown, but not in the lake");
-    }
-}
-
-/// Of each key the newest record: a shared log compacts later.
-fn newest(records: &[Record]) -> BTreeSet<Origin> {
-    let mut newest = HashMap::new();
-    for record in records {
-        newest.insert(&record.key, (i32::from(record.partition), record.offset as i64));
-    }
-    newest.into_values().collect()
 }

@@ -7,15 +7,16 @@ use std::path::Path;
 use crate::support::root;
 
 /// Which of our crates each crate may depend on (DESIGN §8).
-const ARROWS: [(&str, &str, &[&str]); 9] = [
+const ARROWS: [(&str, &str, &[&str]); 10] = [
     ("pipeline/records", "records", &[]),
     ("pipeline/runtime", "runtime", &["records"]),
     ("pipeline/log", "log", &["records"]),
+    ("pipeline/store", "store", &[]),
     ("operators", "operators", &["records", "runtime", "log"]),
     ("sources", "sources", &["records", "runtime", "log"]),
-    ("sinks", "sinks", &["records", "runtime", "log"]),
-    ("sinks/lake", "lake", &["records", "log"]),
-    ("queries", "queries", &["records", "log"]),
+    ("sinks", "sinks", &["records", "runtime", "log", "store"]),
+    ("sinks/lake", "lake", &["records", "log", "store"]),
+    ("queries", "queries", &["records", "log", "store"]),
     ("pipeline/clients", "clients", &["records", "sources"]),
 ];
 

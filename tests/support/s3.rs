@@ -16,6 +16,17 @@ use super::{eventually, root};
 /// The bucket.
 pub const BUCKET: &str = "broadcasts";
 
+/// The password in [`options`]; a real one could be as long.
+pub const SECRET: &str = "not-to-be-shown";
+
+/// A store's options for a server that answers on `port`.
+pub fn options(port: u16) -> String {
+    format!(
+        "endpoint=http://127.0.0.1:{port};allow_http=true;region=us-east-1;\
+         access_key_id=test;secret_access_key={SECRET}"
+    )
+}
+
 /// A running server; killed when dropped.
 pub struct S3 {
     program: Program,

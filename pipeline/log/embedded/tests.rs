@@ -5,7 +5,6 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -321,33 +320,5 @@ proptest! {
             .collect();
         catalog.retain(|_, value| value.is_some());
         prop_assert_eq!(got, catalog);
-    }
-}
-
-/// `cargo test -p millstream-log throughput -- --ignored --nocapture`
-#[test]
-#[ignore = "prints figures, asserts nothing"]
-fn throughput() {
-    let dir = tempfile::tempdir().unwrap();
-    let log = Embedded::open(dir.path()).unwrap();
-    for callers in [1, 8, 64, 256] {
-        let until = Instant::now() + Duration::from_secs(2);
-        let appended: u64 = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..callers)
-                .map(|_| {
-                    scope.spawn(|| {
-                        let mut count = 0u64;
-                        while Instant::now() < until {
-                            let record = NewRecord::new(0, "key", vec![0; 200]);
-                            wait(log.append(Topic::Events, record)).unwrap();
-                            count += 1;
-                        }
-                        count
-                    })
-                })
-                .collect();
-            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
-        });
-        println!("{callers:4} callers: {:6} durable appends/s", appended / 2);
     }
 }

@@ -204,6 +204,15 @@ impl Log for Kafka {
         })
     }
 
+    fn prefetch(&self, topic: Topic, from: &[(u16, u64)]) -> Answer<'_, ()> {
+        let from = from.to_vec();
+        let prefetch = move |reader: &mut Reader| {
+            reader.prefetch(topic, &from);
+            Ok(())
+        };
+        Box::pin(self.on_reader(prefetch))
+    }
+
     fn latest(&self, topic: Topic) -> Answer<'_, Vec<Record>> {
         Box::pin(self.on_reader(move |reader| reader.latest(topic)))
     }

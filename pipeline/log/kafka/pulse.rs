@@ -79,6 +79,12 @@ impl Pulse {
         self.acknowledged.load(Ordering::Acquire)
     }
 
+    /// Records that wait.
+    #[cfg(test)]
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Acquire)
+    }
+
     /// Why appends can't be expected to be answered now, if so.
     pub fn trouble(&self) -> Option<Error> {
         self.trouble.borrow().clone()

@@ -102,11 +102,13 @@ impl Reader {
     }
 
     /// What the brokers know of `topic`. Gives up early where waiting can't help.
+    /// Asked by the client that reads: one that hasn't heard of a topic looks for the
+    /// leaders of its partitions once a second, and its first reader would wait for that.
     pub fn metadata(&self, topic: &str, timeout: Duration) -> Result<Metadata, Error> {
         let until = Instant::now() + timeout;
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            match self.asker.fetch_metadata(Some(topic), left.min(STEP * 5)) {
+            match self.consumer.fetch_metadata(Some(topic), left.min(STEP * 5)) {
                 Ok(metadata) => return Ok(metadata),
                 Err(error) => {
                     self.events();
@@ -248,6 +250,22 @@ impl Reader {
                             .explain(format!("read {topic}/{partition}"), &error));
                     }
                 }
+            }
+        }
+    }
+
+    /// Has partitions fetched that nobody follows yet. What can't be now is left to
+    /// those who read it.
+    pub fn prefetch(&mut self, topic: Topic, from: &[(u16, u64)]) {
+        if self.pulse.trouble().is_some() {
+            return;
+        }
+        for (partition, from) in from {
+            if !self.followers.contains_key(&(topic, *partition))
+                && let Err(error) = self.follow(topic, *partition, *from)
+            {
+                tracing::debug!(%error, %topic, partition, "not fetched ahead");
+                return;
             }
         }
     }

@@ -134,10 +134,10 @@ impl ObjectStore for Faulty {
     }
 }
 
-fn start(root: &FilePath, store: &Arc<Faulty>, bytes_max: u64) -> Archive {
-    let client: Arc<dyn ObjectStore> = Arc::clone(store) as _;
+fn start(root: &FilePath, faulty: &Arc<Faulty>, bytes_max: u64) -> Archive {
+    let client: Arc<dyn ObjectStore> = Arc::clone(faulty) as _;
     let spool = SpoolConfig {
-        store: Store::new(client, "pre/fix"),
+        store: Store::new(store::Place::new(client, "s3://bucket/pre/fix").unwrap()),
         bytes_max,
         uploads: 4,
         window: Duration::from_secs(3),

@@ -117,11 +117,7 @@ fn a_broker_that_is_away_makes_appends_wait() {
         })
         .collect();
     let refused = || wait(log.append_many(Topic::Chat, vec![large(), large()]));
-    eventually("too much waits", || {
-        // The fifteen may still be on their way into the queue.
-        std::thread::sleep(Duration::from_millis(200));
-        waiting.iter().all(|thread| !thread.is_finished())
-    });
+    eventually("all of them wait", || log.pulse.waiting() == waiting.len());
     let error = refused().unwrap_err();
     assert!(matches!(error, Error::Full { .. }), "{error}");
     assert!(error.to_string().contains("Connection refused"), "{error}");

@@ -3,13 +3,11 @@
 
 use std::collections::HashMap;
 use std::net::TcpListener;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use super::tansu::Tansu;
-use super::{open, prefix, proxy, values};
-use crate::{Log, NewRecord, Topic, wait};
+use super::{eventually, open, prefix, proxy, values};
+use crate::{Kafka, Log, NewRecord, Topic, wait};
 
 const PARTITIONS: u16 = 4;
 
@@ -67,18 +65,24 @@ fn nothing_is_lost_or_repeated(log: &dyn Log, disturb: impl FnOnce()) {
     assert_eq!(total, acknowledged.len(), "nothing is there twice");
 }
 
+/// Waits until so many more records are acknowledged.
+fn goes_on(log: &Kafka, records: u64) {
+    let wanted = log.pulse.acknowledged() + records;
+    eventually("appends get through", || log.pulse.acknowledged() >= wanted);
+}
+
 #[test]
 fn a_killed_broker_loses_and_repeats_nothing() {
     let mut broker = Tansu::start();
     let log = open(&broker.url(&prefix()));
     nothing_is_lost_or_repeated(&log, || {
-        for pause in [700, 1100, 300] {
-            std::thread::sleep(Duration::from_millis(pause));
+        for records in [300, 500, 100] {
+            goes_on(&log, records);
             broker.kill();
-            std::thread::sleep(Duration::from_millis(300));
+            eventually("the log says that its broker is away", || log.health().is_err());
             broker.restart();
         }
-        std::thread::sleep(Duration::from_secs(2));
+        goes_on(&log, 100);
     });
 }
 
@@ -89,13 +93,12 @@ fn a_lost_answer_repeats_nothing() {
     let broker = Tansu::behind(Some(front));
     let faults = proxy::start(listener, broker.port);
     let log = open(&format!("kafka://127.0.0.1:{front}/{}", prefix()));
-    let shared = Arc::clone(&faults);
-    nothing_is_lost_or_repeated(&log, move || {
-        for _ in 0..5 {
-            std::thread::sleep(Duration::from_millis(500));
-            shared.lose_next.store(true, Ordering::Release);
+    nothing_is_lost_or_repeated(&log, || {
+        for n in 1..=5 {
+            goes_on(&log, 100);
+            faults.lose_next.store(true, Ordering::Release);
+            eventually("an answer is lost", || faults.lost.load(Ordering::Acquire) == n);
         }
-        std::thread::sleep(Duration::from_secs(2));
+        goes_on(&log, 100);
     });
-    assert!(faults.lost.load(Ordering::Acquire) >= 3, "answers were lost");
 }

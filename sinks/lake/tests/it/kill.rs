@@ -145,7 +145,7 @@ async fn compare(place: &Path) {
     assert_eq!(rows.len() - once.len(), 0, "duplicates");
     assert!(once == wanted, "{} rows of {} records", once.len(), wanted.len());
     // Files of commits that never were are there, and in no version of the table.
-    let folder = config(place).root.table(Table::Events);
+    let folder = folder(&config(place), Table::Events);
     let committed = added(&folder);
     let orphans = parquet_files(&folder).into_iter().filter(|file| !committed.contains(file));
     assert!(orphans.count() > 0, "no kill hit between files and commit");

@@ -4,6 +4,7 @@
 
 mod kill;
 mod lost;
+mod remote;
 mod schema;
 mod support;
 mod tables;

@@ -15,8 +15,8 @@ use crate::support::*;
 
 /// The table, made by other means, with these columns.
 async fn table(config: &LakeConfig, columns: Vec<StructField>) -> DeltaTable {
-    std::fs::create_dir_all(config.root.table(Table::Events)).unwrap();
-    let url = config.root.url(Table::Events).unwrap();
+    std::fs::create_dir_all(folder(config, Table::Events)).unwrap();
+    let url = config.root.join("events").url().clone();
     let table = DeltaTable::try_from_url(url).await.unwrap();
     table.create().with_columns(columns).with_partition_columns(["date"]).await.unwrap()
 }
@@ -112,7 +112,7 @@ async fn a_newer_protocol_is_named_with_the_remedy() {
     let place = tempfile::tempdir().unwrap();
     let config = config(place.path());
     Committer::open(&config.root, Table::Events).await.unwrap();
-    let delta_log = config.root.table(Table::Events).join("_delta_log");
+    let delta_log = folder(&config, Table::Events).join("_delta_log");
     let newer = r#"{"protocol":{"minReaderVersion":99,"minWriterVersion":99}}"#;
     std::fs::write(delta_log.join("00000000000000000001.json"), newer).unwrap();
     let error = Committer::open(&config.root, Table::Events).await.err().unwrap().to_string();

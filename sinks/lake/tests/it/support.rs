@@ -28,8 +28,16 @@ pub const AT_US: u64 = 1_782_907_200_000_000;
 pub type Origin = (u16, u64);
 
 pub fn config(place: &Path) -> LakeConfig {
-    let root = Root::parse(place.join("lake").to_str().unwrap()).unwrap();
+    config_at(Root::at(&place.join("lake")).unwrap())
+}
+
+pub fn config_at(root: Root) -> LakeConfig {
     LakeConfig { commit_busy: Duration::from_millis(20), ..LakeConfig::new(root) }
+}
+
+/// The folder of a table.
+pub fn folder(config: &LakeConfig, table: Table) -> PathBuf {
+    config.root.folder().unwrap().join(table.name())
 }
 
 pub fn follower(

@@ -16,12 +16,13 @@ COLUMNS = {
     "segments": "log_partition, log_offset, stream_id, rendition, msn, bytes, gap, lost, uri",
     "stream_health": "log_partition, log_offset, stream_id, epoch_us(\"at\") AS at_us",
     "streams": "log_partition, log_offset, stream_id, state, deleted",
+    "views": "log_partition, log_offset, session",
 }
 
 
 def read(table, columns):
     delta = DeltaTable(f"{sys.argv[1]}/{table}")
-    if (lost := delta.transaction_version(f"{table}/lost")) is not None:
+    if lost := delta.transaction_version(f"{table}/lost"):
         sys.exit(f"{table}: {lost} records are written off")
     files = [uri.removeprefix("file://") for uri in delta.file_uris()]
     if not files:
