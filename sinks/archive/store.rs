@@ -48,7 +48,7 @@ pub enum StoreError {
         reason: String,
     },
     /// The URL holds a password, which would appear in logs.
-    #[error("the URL holds a password; give it in archive.store_options or in the environment")]
+    #[error("the URL holds a password; give it in the store's options or in the environment")]
     Password,
     /// This kind of store has no such option.
     #[error("{scheme} stores have no option {name}")]
@@ -90,9 +90,11 @@ pub(super) enum Stored {
 /// A place in an object store. Clones share the client.
 #[derive(Clone)]
 pub struct Store {
-    client: Arc<dyn ObjectStore>,
-    prefix: Path,
+    pub(super) client: Arc<dyn ObjectStore>,
+    pub(super) prefix: Path,
     shown: Arc<str>,
+    /// The same store, if it is a folder: what is to outlive a power cut has to be synced.
+    pub(super) folder: Option<Arc<LocalFileSystem>>,
 }
 
 impl fmt::Debug for Store {
@@ -127,12 +129,15 @@ impl Store {
         let unusable = |error: Error| StoreError::Options(reason(&error));
         // One attempt at a time: the spool decides when the next one is.
         let retry = RetryConfig { max_retries: 0, ..RetryConfig::default() };
+        let mut folder = None;
         let client: Arc<dyn ObjectStore> = match scheme {
             ObjectStoreScheme::Local => {
                 if let Some(name) = options.keys().next() {
                     return Err(StoreError::Option { scheme: "file", name: name.clone() });
                 }
-                Arc::new(LocalFileSystem::new())
+                let local = Arc::new(LocalFileSystem::new());
+                folder = Some(Arc::clone(&local));
+                local
             }
             ObjectStoreScheme::AmazonS3 => {
                 let builder = AmazonS3Builder::from_env().with_url(url).with_retry(retry);
@@ -160,13 +165,25 @@ impl Store {
             }
             _ => return Err(refuse(format!("{} is not supported", parsed.scheme()))),
         };
-        Ok(Self { client, prefix, shown: url.trim_end_matches('/').into() })
+        Ok(Self { client, prefix, shown: url.trim_end_matches('/').into(), folder })
+    }
+
+    /// A folder that is there.
+    ///
+    /// # Errors
+    /// The folder can't be looked at.
+    pub fn at(folder: &std::path::Path) -> Result<Self, StoreError> {
+        let local = LocalFileSystem::new_with_prefix(folder)
+            .map_err(|error| StoreError::Options(reason(&error)))?;
+        let (local, shown) = (Arc::new(local), folder.display().to_string());
+        let client = Arc::clone(&local) as Arc<dyn ObjectStore>;
+        Ok(Self { client, prefix: Path::default(), shown: shown.into(), folder: Some(local) })
     }
 
     /// What is below `prefix` in a client that is there already.
     #[must_use]
     pub fn new(client: Arc<dyn ObjectStore>, prefix: &str) -> Self {
-        Self { client, prefix: Path::from(prefix), shown: prefix.into() }
+        Self { client, prefix: Path::from(prefix), shown: prefix.into(), folder: None }
     }
 
     fn location(&self, object: Object) -> Path {
@@ -235,12 +252,14 @@ fn configure<B, K: FromStr>(
     Ok(builder)
 }
 
-enum Failed {
+pub(super) enum Failed {
     Store(Error),
     Slow,
 }
 
-async fn in_time<T>(request: impl Future<Output = Result<T, Error>>) -> Result<T, Failed> {
+pub(super) async fn in_time<T>(
+    request: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Failed> {
     match tokio::time::timeout(REQUEST_MAX, request).await {
         Ok(answer) => answer.map_err(Failed::Store),
         Err(_) => Err(Failed::Slow),
