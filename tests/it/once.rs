@@ -346,6 +346,7 @@ struct Lake {
     segments: Vec<Segment>,
     stream_health: Vec<Second>,
     streams: Vec<State>,
+    videos: Vec<Change>,
     #[serde(skip)]
     sql: BTreeMap<&'static str, u64>,
 }
@@ -371,6 +372,13 @@ struct Second {
     at_us: i64,
 }
 
+/// Of a video.
+#[derive(Deserialize)]
+struct Change {
+    log_partition: i32,
+    log_offset: i64,
+}
+
 #[derive(Deserialize)]
 struct State {
     log_partition: i32,
@@ -393,7 +401,7 @@ impl Lake {
             .expect("python runs");
         assert!(output.status.success(), "once.py");
         let mut lake: Self = serde_json::from_slice(&output.stdout).expect("JSON");
-        for table in ["events", "segments", "stream_health", "streams"] {
+        for table in ["events", "segments", "stream_health", "streams", "videos"] {
             let sql = format!("SELECT count(*) AS n FROM {table}");
             let output = Command::new(binary())
                 .args(["sql", &sql, "--format", "json", "--lake"])
@@ -443,6 +451,12 @@ impl Lake {
         let kept = in_log(log, Topic::Catalog).await.into_iter();
         let kept: Vec<_> = kept.filter(|record| record.key.starts_with(b"stream/")).collect();
         assert_eq!(&newest(&kept) - &states, none, "lost states");
+        let videos = self.videos.iter().map(|row| (row.log_partition, row.log_offset));
+        let videos = rows("videos", videos.collect());
+        let kept = in_log(log, Topic::Catalog).await.into_iter();
+        let kept: Vec<_> = kept.filter(|record| record.key.starts_with(b"video/")).collect();
+        assert!(kept.len() >= PUBLISHERS, "each broadcast has its recording");
+        assert_eq!(&newest(&kept) - &videos, none, "lost videos");
     }
 
     /// What the records say is said once, too.
