@@ -37,7 +37,7 @@ use crate::catalog::Catalog;
 use crate::config::{Config, Secret};
 use crate::dataflow::{Edges, MediaPlane, Quarantine, Quarantined};
 use crate::events::EventCounts;
-use crate::faults::LakeFaults;
+use crate::faults::{LakeFaults, StepFaults};
 use crate::feed::Feed;
 use crate::health::HealthBoard;
 use crate::http::{self, App, Rate, Shared};
@@ -48,7 +48,7 @@ use crate::settings;
 use crate::tail::LogTail;
 use crate::thumbnails::Thumbnails;
 use crate::tls::Certificate;
-use crate::videos::{Recorder, RecorderCounts, Videos};
+use crate::videos::{Around, Recorder, RecorderCounts, Tiers, Videos};
 
 /// How long streams may take to end when the server stops.
 const END_PATIENCE: Duration = Duration::from_secs(8);
@@ -196,6 +196,18 @@ impl Server {
             config.hls.keep,
         ));
         let thumbnails = Arc::new(Thumbnails::default());
+        let step_faults = Arc::new(StepFaults::default());
+        let around = Around {
+            catalog: Arc::clone(&catalog),
+            videos: videos.clone(),
+            log: Arc::clone(&log),
+            archive: Arc::clone(&archive),
+            library: library.clone(),
+            thumbnails: Arc::clone(&thumbnails),
+            faults: Arc::clone(&step_faults),
+        };
+        let tiers = Tiers::new(settings::tiers(config)?, around);
+        let tiers = Arc::new(tiers.map_err(|error| StartError::Config(error.to_string()))?);
         let recorder = Arc::new(Recorder {
             config: settings::recorder(config),
             catalog: Arc::clone(&catalog),
@@ -206,6 +218,7 @@ impl Server {
             library: library.clone(),
             origin: origin.clone(),
             thumbnails: Arc::clone(&thumbnails),
+            tiers: Arc::clone(&tiers),
             counts: RecorderCounts::default(),
         });
         restore(&registry, &*log, &recorder, config).await?;
@@ -257,6 +270,7 @@ impl Server {
             videos,
             library,
             recorder: Arc::clone(&recorder),
+            tiers: Arc::clone(&tiers),
             lake,
             health_feed: Arc::clone(&health_feed),
             views,
@@ -271,6 +285,7 @@ impl Server {
             admin_token,
             faults_enabled: config.faults,
             lake_faults,
+            step_faults,
         });
 
         let mut plane_tasks = JoinSet::new();
@@ -281,6 +296,7 @@ impl Server {
         plane_tasks.spawn(tick(Arc::clone(&registry)));
         plane_tasks.spawn(Arc::clone(&recorder).run(to_record));
         plane_tasks.spawn(Arc::clone(&recorder).tend_spool());
+        plane_tasks.spawn(tiers.run());
 
         let (stop_rtmp, stopping_rtmp) = watch::channel(false);
         let (stop_http, stopping_http) = watch::channel(false);

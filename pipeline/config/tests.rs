@@ -101,6 +101,8 @@ fn every_key_has_an_effect() {
             "transcode.lag_restore" => "500ms",
             "data.log" => "kafka://127.0.0.1:9092/test",
             "archive.store" => "file:///srv/archive",
+            "archive.cold" => "file:///srv/cold",
+            "vod.thin_to" => "720p",
             _ => &other,
         };
         let before = Config::parse(None, &[], &flags).unwrap();
