@@ -241,7 +241,7 @@ async fn old_recordings_lose_their_upper_renditions_whenever_the_server_dies() {
     assert_eq!(told.len(), 1, "told once: {told:?}");
     assert_eq!(
         (told[0].0.as_str(), &told[0].1["renditions"]),
-        ("RENDITIONS_DROPPED", &json!("source,180p"))
+        ("RENDITIONS_DROPPED", &json!("180p,source"))
     );
     let sql = format!(
         "SELECT renditions, bytes, tier, deleted FROM videos WHERE video_id = '{}' \
