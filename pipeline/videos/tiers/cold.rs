@@ -245,17 +245,17 @@ impl Tiers {
     /// # Errors
     /// The cold store can't do it now, or isn't configured any more; or the log can't.
     pub async fn remove_cold(&self, stream: StreamId) -> Result<(), StoreFailure> {
-        let refuse = |reason: String| StoreFailure::Refused(reason);
         match &self.config.cold {
             Some(cold) => cold.store.remove_broadcast(stream).await?,
             None if self.around.videos.moved(stream).is_some() => {
-                return Err(refuse("it lies in a cold store, and archive.cold is not set".into()));
+                let why = "it lies in a cold store, and archive.cold is not set";
+                return Err(StoreFailure::Refused(why.into()));
             }
             None => {}
         }
         self.around.library.leave_out(stream, &[]);
         let forgotten = self.around.videos.forget_media(stream).await;
-        forgotten.map_err(|error| refuse(error.to_string()))
+        forgotten.map_err(|error| StoreFailure::Refused(error.to_string()))
     }
 
     /// Recordings of before tiers were written down say that they are on disk; those

@@ -27,8 +27,8 @@ impl Library {
         let recording = self.recording(Wanted { stream, piece_us: None }).await?;
         let mut gone = Vec::new();
         for track in &recording.tracks {
-            let stored = recording.moments.iter().zip(&track.stored);
-            let Some((first, _)) = stored.into_iter().find(|(_, stored)| stored.is_some()) else {
+            let mut stored = recording.moments.iter().zip(&track.stored);
+            let Some((first, _)) = stored.find(|(_, stored)| stored.is_some()) else {
                 continue;
             };
             let (rendition, msn) = (track.rendition, first.msn);
