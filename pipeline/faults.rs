@@ -1,4 +1,5 @@
-//! Deaths that tests order: between two steps of the lake's commits.
+//! Deaths that tests order: between two steps of the lake's commits, or of what is
+//! done to old recordings.
 //!
 //! Enters: where to die. Held: that, until it is reached. Never here: anything
 //! without `debug.faults`.
@@ -44,6 +45,81 @@ impl LakeFaults {
         };
         death.times = death.times.saturating_sub(1);
         if death.times == 0 {
+            die();
+        }
+    }
+}
+
+/// Between which steps of what is done to an old recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// It is durable which renditions go.
+    ThinDecided,
+    /// The event is told.
+    ThinTold,
+    /// Nobody is shown them any more.
+    ThinShown,
+    /// Their files are gone.
+    ThinCleared,
+    /// Before each object that goes to the cold store.
+    ColdCopying,
+    /// All of it is there.
+    ColdCopied,
+    /// It is durable that it is there.
+    ColdDecided,
+    /// Videos say so.
+    ColdShown,
+    /// The warm copy is gone.
+    ColdCleared,
+    /// Before each object that comes back.
+    FetchCopying,
+    /// All of it is back.
+    FetchCopied,
+    /// It is durable that it is back.
+    FetchDecided,
+}
+
+impl Step {
+    /// All of them, by name.
+    pub const ALL: [(&str, Self); 12] = [
+        ("thin-decided", Self::ThinDecided),
+        ("thin-told", Self::ThinTold),
+        ("thin-shown", Self::ThinShown),
+        ("thin-cleared", Self::ThinCleared),
+        ("cold-copying", Self::ColdCopying),
+        ("cold-copied", Self::ColdCopied),
+        ("cold-decided", Self::ColdDecided),
+        ("cold-shown", Self::ColdShown),
+        ("cold-cleared", Self::ColdCleared),
+        ("fetch-copying", Self::FetchCopying),
+        ("fetch-copied", Self::FetchCopied),
+        ("fetch-decided", Self::FetchDecided),
+    ];
+
+    /// The step of this name.
+    #[must_use]
+    pub fn find(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(of, _)| *of == name).map(|(_, step)| *step)
+    }
+}
+
+/// The death within those steps that was ordered last, if any, and at the how
+/// manieth time.
+#[derive(Default)]
+pub struct StepFaults(Mutex<Option<(Step, u32)>>);
+
+impl StepFaults {
+    /// Orders a death, instead of the one before; `times` 1 is the next.
+    pub fn order(&self, at: Step, times: u32) {
+        *self.0.lock() = Some((at, times));
+    }
+
+    /// Called between the steps.
+    pub fn reach(&self, step: Step) {
+        let mut ordered = self.0.lock();
+        let Some((_, times)) = ordered.as_mut().filter(|(at, _)| *at == step) else { return };
+        *times = times.saturating_sub(1);
+        if *times == 0 {
             die();
         }
     }

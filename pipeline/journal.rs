@@ -6,12 +6,16 @@
 use std::collections::BTreeMap;
 
 use log::{Log, NewRecord, Topic};
-use records::{Health, Rendition, StreamEvent, StreamId};
+use records::{Health, Rendition, StreamEvent, StreamId, StreamState};
 
 use crate::catalog::StreamEntry;
+use crate::videos::{Deletion, Dropping, Moved, VideoEntry};
 
 /// Records read at once when looking for a stream's last event.
 const PAGE: u64 = 1000;
+
+/// By how much clocks that events are stamped by may have been set back.
+const CLOCKS_DIFFER_US: u64 = 3_600_000_000;
 
 /// The detail that says that a stream was deleted.
 const DELETED: &str = "deleted";
@@ -47,20 +51,56 @@ pub async fn untold(
             let page = log.read(Topic::Events, partition, at, PAGE as usize).await?;
             let Some(newest) = page.last() else { break };
             at = newest.offset + 1;
-            let own = |record: &log::Record| *record.key == *entry.stream_id.0.as_bytes();
-            last = page.into_iter().rfind(own).or(last);
+            let own = |record: &&log::Record| *record.key == *entry.stream_id.0.as_bytes();
+            last = page.iter().rev().filter(own).find_map(of_state).or(last);
         }
-        if let Some(value) = last.and_then(|record| record.value) {
-            let is_told = serde_json::from_slice::<StreamEvent>(&value).is_ok_and(|event| {
-                event.kind == entry.state.to_string()
-                    && event.detail.contains_key(DELETED) == entry.deleted
-            });
+        if let Some(event) = last {
+            let is_told = event.kind == entry.state.to_string()
+                && event.detail.contains_key(DELETED) == entry.deleted;
             return Ok(if is_told { None } else { state_event(entry, at_us) });
         }
         end = from;
     }
     // What was trimmed may have told of it.
     Ok(if bounds.start > 0 { None } else { state_event(entry, at_us) })
+}
+
+/// The event, if it is one of a stream's states; others happen to streams as well.
+fn of_state(record: &log::Record) -> Option<StreamEvent> {
+    let event: StreamEvent = serde_json::from_slice(record.value.as_deref()?).ok()?;
+    let kind = serde_json::Value::String(event.kind.clone());
+    serde_json::from_value::<StreamState>(kind).is_ok().then_some(event)
+}
+
+/// Whether the log has this very event already.
+///
+/// # Errors
+/// The log can't be read.
+pub async fn is_told(log: &dyn Log, event: &NewRecord) -> Result<bool, log::Error> {
+    let at_us = |value: &[u8]| Some(serde_json::from_slice::<StreamEvent>(value).ok()?.at_us);
+    let wanted_us = event.value.as_deref().and_then(at_us).unwrap_or(0);
+    let long_before_us = wanted_us.saturating_sub(CLOCKS_DIFFER_US);
+    let bounds = log.bounds(Topic::Events, event.partition).await?;
+    let mut end = bounds.end;
+    // Backwards, until all is from before it happened.
+    let mut is_before = false;
+    while end > bounds.start && !is_before {
+        let from = end.saturating_sub(PAGE).max(bounds.start);
+        let mut at = from;
+        is_before = true;
+        while at < end {
+            let page = log.read(Topic::Events, event.partition, at, PAGE as usize).await?;
+            let Some(newest) = page.last() else { break };
+            at = newest.offset + 1;
+            let times = page.iter().filter_map(|told| at_us(told.value.as_deref()?));
+            is_before &= times.max().is_some_and(|newest_us| newest_us < long_before_us);
+            if page.iter().any(|told| told.key == event.key && told.value == event.value) {
+                return Ok(true);
+            }
+        }
+        end = from;
+    }
+    Ok(false)
 }
 
 fn state_event(after: &StreamEntry, at_us: u64) -> Option<NewRecord> {
@@ -100,6 +140,47 @@ pub fn lost(loss: &Loss, at_us: u64) -> Option<NewRecord> {
     Some(NewRecord::new(partition, loss.stream.0.as_bytes().to_vec(), value))
 }
 
+/// The event of renditions that are no longer kept. The same for the same decision.
+#[must_use]
+pub fn renditions_dropped(stream: StreamId, of: &Dropping) -> Option<NewRecord> {
+    let names: Vec<_> = of.renditions.iter().map(ToString::to_string).collect();
+    let detail = [("renditions", names.join(",")), ("bytes", of.bytes.to_string())];
+    happened(stream, StreamEvent::RENDITIONS_DROPPED, of.at_us, detail)
+}
+
+/// The event of a recording's move. The same for the same move.
+#[must_use]
+pub fn tier_changed(stream: StreamId, to: &Moved) -> Option<NewRecord> {
+    let detail = [("tier", to.tier.to_string()), ("bytes", to.bytes.to_string())];
+    happened(stream, StreamEvent::TIER_CHANGED, to.at_us, detail)
+}
+
+/// The event of a video's deletion, once it is decided. The same for the same one.
+#[must_use]
+pub fn video_deleted(video: &VideoEntry) -> Option<NewRecord> {
+    let Deletion { at_us, why } = video.deletion?;
+    let detail = [
+        ("video_id", video.video_id.to_string()),
+        ("title", video.title.clone()),
+        ("bytes", video.bytes.to_string()),
+        ("why", why.to_string()),
+    ];
+    happened(video.stream_id, StreamEvent::VIDEO_DELETED, at_us, detail)
+}
+
+fn happened<const N: usize>(
+    stream: StreamId,
+    kind: &str,
+    at_us: u64,
+    detail: [(&str, String); N],
+) -> Option<NewRecord> {
+    let detail = detail.map(|(name, text)| (name.to_owned(), text)).into();
+    let event = StreamEvent { kind: kind.into(), at_us, detail };
+    let partition = Topic::Events.partition(stream.shard());
+    let value = serde_json::to_vec(&event).ok()?;
+    Some(NewRecord::new(partition, stream.0.as_bytes().to_vec(), value))
+}
+
 /// Segments of one rendition that were given up.
 #[derive(Clone, Copy, Debug)]
 pub struct Loss {
@@ -134,10 +215,10 @@ mod tests {
     use std::sync::Arc;
 
     use log::Embedded;
-    use records::StreamState;
 
     use super::*;
     use crate::catalog::Catalog;
+    use crate::videos::Tier;
 
     fn entry(state: StreamState) -> StreamEntry {
         StreamEntry {
@@ -205,6 +286,16 @@ mod tests {
             Catalog::load(Arc::clone(&log)).await.unwrap();
             assert_eq!(told(&*log, id).await, ["CREATED", "STREAM_ACTIVE"]);
         }
+        // What else happened to it says nothing of its state.
+        let moved = Moved { tier: Tier::Cold, at_us: 9, bytes: 1, is_open: true };
+        let moved = tier_changed(id, &moved).unwrap();
+        assert!(!is_told(&*log, &moved).await.unwrap());
+        log.append(Topic::Events, moved.clone()).await.unwrap();
+        assert!(is_told(&*log, &moved).await.unwrap());
+        let later = Moved { tier: Tier::Cold, at_us: 10, bytes: 1, is_open: false };
+        assert!(!is_told(&*log, &tier_changed(id, &later).unwrap()).await.unwrap());
+        Catalog::load(Arc::clone(&log)).await.unwrap();
+        assert_eq!(told(&*log, id).await, ["CREATED", "STREAM_ACTIVE", "TIER_CHANGED"]);
     }
 
     #[test]

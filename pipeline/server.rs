@@ -42,7 +42,7 @@ use crate::catalog::Catalog;
 use crate::config::{Config, Secret};
 use crate::dataflow::{Edges, MediaPlane, Quarantine};
 use crate::events::EventCounts;
-use crate::faults::LakeFaults;
+use crate::faults::{LakeFaults, StepFaults};
 use crate::feed::Feed;
 use crate::health::HealthBoard;
 use crate::http::{App, Rate, Shared};
@@ -51,7 +51,7 @@ use crate::registry::Registry;
 use crate::settings;
 use crate::tail::LogTail;
 use crate::thumbnails::Thumbnails;
-use crate::videos::{Recorder, RecorderCounts, Videos};
+use crate::videos::{Around, Recorder, RecorderCounts, Tiers, Videos};
 
 pub use self::error::StartError;
 pub use self::listen::Addresses;
@@ -130,6 +130,18 @@ impl Server {
             config.hls.keep,
         ));
         let thumbnails = Arc::new(Thumbnails::default());
+        let step_faults = Arc::new(StepFaults::default());
+        let around = Around {
+            catalog: Arc::clone(&catalog),
+            videos: videos.clone(),
+            log: Arc::clone(&log),
+            archive: Arc::clone(&archive),
+            library: library.clone(),
+            thumbnails: Arc::clone(&thumbnails),
+            faults: Arc::clone(&step_faults),
+        };
+        let tiers = Tiers::new(settings::tiers(config)?, around);
+        let tiers = Arc::new(tiers.map_err(|error| StartError::Config(error.to_string()))?);
         let recorder = Arc::new(Recorder {
             config: settings::recorder(config),
             catalog: Arc::clone(&catalog),
@@ -140,6 +152,7 @@ impl Server {
             library: library.clone(),
             origin: origin.clone(),
             thumbnails: Arc::clone(&thumbnails),
+            tiers: Arc::clone(&tiers),
             counts: RecorderCounts::default(),
         });
         restore(&registry, &*log, &recorder, config).await?;
@@ -180,6 +193,7 @@ impl Server {
             videos,
             library,
             recorder: Arc::clone(&recorder),
+            tiers: Arc::clone(&tiers),
             lake,
             health_feed: Arc::clone(&health_feed),
             views,
@@ -194,6 +208,7 @@ impl Server {
             admin_token,
             faults_enabled: config.faults,
             lake_faults,
+            step_faults,
         });
 
         let mut plane_tasks = JoinSet::new();
@@ -204,6 +219,7 @@ impl Server {
         plane_tasks.spawn(tick(Arc::clone(&registry)));
         plane_tasks.spawn(Arc::clone(&recorder).run(to_record));
         plane_tasks.spawn(Arc::clone(&recorder).tend_spool());
+        plane_tasks.spawn(tiers.run());
 
         let front = Front::open(config, &app, &meters, sockets).await?;
         Ok(Self { at, app, front, plane_tasks, archive, log, _data_lock: data_lock })

@@ -28,7 +28,7 @@ use crate::keys;
 use crate::server::StartError;
 use crate::tls::Certificate;
 use crate::urls::Urls;
-use crate::videos::RecorderConfig;
+use crate::videos::{Cold, ParseThinToError, RecorderConfig, Thin, TierConfig};
 
 /// Health records that may wait: small, and lost to nobody but a graph.
 pub const HEALTH_EDGE_BYTES: usize = 4 << 20;
@@ -213,9 +213,40 @@ pub fn recorder(config: &Config) -> RecorderConfig {
     RecorderConfig {
         enabled: config.vod.enabled,
         keep: config.vod.keep,
-        // What is listed at a broadcast's own address is looked for on disk at a restart.
-        local: config.archive.local.max(config.hls.keep),
+        local: stays(config),
+        channel_bytes_max: config.vod.channel_bytes_max,
     }
+}
+
+/// How long a finished broadcast stays on disk. What is listed at its own address is
+/// looked for there at a restart.
+fn stays(config: &Config) -> Duration {
+    config.archive.local.max(config.hls.keep)
+}
+
+/// Old recordings.
+///
+/// # Errors
+/// The cold store can't be used as configured.
+pub fn tiers(config: &Config) -> Result<TierConfig, StartError> {
+    let (given, vod) = (&config.archive, &config.vod);
+    let to = vod
+        .thin_to
+        .parse()
+        .map_err(|error: ParseThinToError| StartError::Config(error.to_string()))?;
+    let thin = vod.thin_after.map(|after| Thin { after: after.max(config.hls.keep), to });
+    let cold = match &given.cold {
+        Some(url) => {
+            let place = Place::open(url, &given.cold_options, Tries::One).map_err(refused)?;
+            let store = Store::new(place);
+            // Without a store nothing leaves the disk by archive.local.
+            let stays = if given.store.is_some() { stays(config) } else { config.hls.keep };
+            let after = given.cold_after.max(stays);
+            Some(Cold { store, after, restored_for: given.restored_for })
+        }
+        None => None,
+    };
+    Ok(TierConfig { thin, cold })
 }
 
 /// The lake; None if it is switched off.

@@ -52,6 +52,7 @@ named![
     "stalls_by_rendition",
     "storage_by_day",
     "video_retention",
+    "videos",
 ];
 
 /// The query of this name.

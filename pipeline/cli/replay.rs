@@ -73,14 +73,18 @@ impl Replay {
         };
         ensure!(piece_us.is_none_or(|(from, to)| 0 <= from && from < to), "--to is before --from");
         let wanted = Wanted { stream: self.stream, piece_us };
-        let download = match library.download(wanted).await {
+        match library.look(self.stream).await {
             Err(VodError::Missing) => bail!(
                 "no recording of {} in {}: `millstream sql --named broadcasts` lists them",
                 self.stream,
                 self.data.display()
             ),
+            Ok(0) => bail!(
+                "the recording lies in the cold store; open its page, and replay it once it plays"
+            ),
             found => found.context("reading the recording")?,
         };
+        let download = library.download(wanted).await.context("reading the recording")?;
         ensure!(
             download.len <= BYTES_MAX,
             "{} MB are more than fit; replay a piece with --from and --to",

@@ -8,6 +8,7 @@ use super::kind::{show_duration, show_size};
 use super::problem::{Origin, Problem};
 use super::read::Settings;
 use super::sections::{Config, Tls};
+use crate::videos::ThinTo;
 
 /// Adds a problem for each relation that doesn't hold, at the place of the
 /// first of the keys involved that somebody set.
@@ -33,11 +34,29 @@ pub fn relations(config: &Config, settings: &Settings, problems: &mut Vec<Proble
     }
 
     let archive = &config.archive;
-    if let Some(url) = &archive.store
-        && let Err(error) = Place::open(url, &archive.options, Tries::One)
-    {
-        let key = if is_of_options(&error) { "archive.store_options" } else { "archive.store" };
-        require(false, &[key], format!("{key}: {error}"));
+    for (url, key, options, options_key) in [
+        (&archive.store, "archive.store", &archive.options, "archive.store_options"),
+        (&archive.cold, "archive.cold", &archive.cold_options, "archive.cold_options"),
+    ] {
+        if let Some(url) = url
+            && let Err(error) = Place::open(url, options, Tries::One)
+        {
+            let key = if is_of_options(&error) { options_key } else { key };
+            require(false, &[key], format!("{key}: {error}"));
+        }
+    }
+    let place = |url: &Option<String>| url.as_ref().map(|url| url.trim_end_matches('/').to_owned());
+    let media = config.data_dir.join("media");
+    let is_media = |url: String| url.strip_prefix("file://").is_some_and(|at| media == *at);
+    require(
+        archive.cold.is_none()
+            || place(&archive.cold) != place(&archive.store)
+                && !place(&archive.cold).is_some_and(is_media),
+        &["archive.cold"],
+        "archive.cold is where recordings are already: give it a place of its own".into(),
+    );
+    if let Err(error) = config.vod.thin_to.parse::<ThinTo>() {
+        require(false, &["vod.thin_to"], format!("vod.thin_to: {error}"));
     }
 
     let lake = &config.lake;

@@ -165,6 +165,9 @@ impl Config {
             vod: Vod {
                 enabled: get.bool("vod.enabled")?,
                 keep: Some(get.duration("vod.keep")?).filter(|keep| !keep.is_zero()),
+                thin_after: Some(get.duration("vod.thin_after")?).filter(|age| !age.is_zero()),
+                thin_to: get.text("vod.thin_to")?,
+                channel_bytes_max: Some(get.integer("vod.channel_bytes_max")?).filter(|n| *n > 0),
             },
             archive: Archive {
                 store: get.optional("archive.store")?,
@@ -172,6 +175,10 @@ impl Config {
                 spool_bytes_max: get.integer("archive.spool")?,
                 local: get.duration("archive.local")?,
                 uploads: get.integer("archive.uploads")? as usize,
+                cold: get.optional("archive.cold")?,
+                cold_options: get.properties("archive.cold_options")?,
+                cold_after: get.duration("archive.cold_after")?,
+                restored_for: get.duration("archive.restored_for")?,
             },
             lake: Lake {
                 enabled: get.bool("lake.enabled")?,

@@ -66,17 +66,30 @@ pub struct Archive {
     pub local: Duration,
     /// Uploads at a time.
     pub uploads: usize,
+    /// The cold store's URL. None: there is none.
+    pub cold: Option<String>,
+    /// Its options; some are secrets.
+    pub cold_options: BTreeMap<String, String>,
+    /// How long after its end a broadcast goes there.
+    pub cold_after: Duration,
+    /// How long after its last viewer one that came back stays.
+    pub restored_for: Duration,
 }
 
 impl fmt::Debug for Archive {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { store, options, spool_bytes_max, local, uploads } = self;
+        let Self { store, options, spool_bytes_max, local, uploads, .. } = self;
+        let Self { cold, cold_options, cold_after, restored_for, .. } = self;
         f.debug_struct("Archive")
             .field("store", store)
             .field("options", &options.keys())
             .field("spool_bytes_max", spool_bytes_max)
             .field("local", local)
             .field("uploads", uploads)
+            .field("cold", cold)
+            .field("cold_options", &cold_options.keys())
+            .field("cold_after", cold_after)
+            .field("restored_for", restored_for)
             .finish()
     }
 }
@@ -254,12 +267,18 @@ pub struct Hls {
 }
 
 /// `[vod]`
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vod {
     /// Whether broadcasts are recorded.
     pub enabled: bool,
     /// How long videos are kept; None: until somebody deletes them.
     pub keep: Option<Duration>,
+    /// How long they keep all renditions; None: as long.
+    pub thin_after: Option<Duration>,
+    /// What they keep then, as a text.
+    pub thin_to: String,
+    /// Bytes that a channel's recordings may have; None: any.
+    pub channel_bytes_max: Option<u64>,
 }
 
 /// `[log]`

@@ -181,6 +181,13 @@ pub const KEYS: &[Key] = &[
     key("vod.keep", Kind::Duration(s(0), s(36_500 * 86_400)), r#""0s""#,
         "How long videos are kept after their broadcast; a clip counts from when it was made, and keeps what it plays. 0s: until somebody deletes them."),
 
+    key("vod.thin_after", Kind::Duration(s(0), s(36_500 * 86_400)), r#""0s""#,
+        "How long after their broadcast recordings keep all their renditions; then vod.thin_to says which ones stay, and the others are deleted for good, wherever they lie. Never before hls.keep is over. A rendition that alone has the picture of some moment stays. 0s: all stay."),
+    key("vod.thin_to", Kind::Text, r#""source""#,
+        "What stays then, beside the sound. source: the published picture, and no rung. A height such as 720p: what is at most so high; the published picture goes as well if it is higher and a rung is there. The last picture never goes."),
+    key("vod.channel_bytes_max", Kind::Size(0, 1024 * 1024 * GIB), r#""0B""#,
+        "Bytes that the recordings of one channel may have, which is all that was published with one key. Beyond it the oldest are deleted, never the newest. Clips aren't counted, and keep the files that they play. 0B: no bound."),
+
     key("archive.store", Kind::Text, r#""""#,
         "Object store that recorded broadcasts go up to: s3://bucket/prefix, az://container/prefix, gs://bucket/prefix or file:///folder. Empty: they stay in data.dir. data.dir/media then is the way there and keeps what is new. While the store is slow or away, what is live goes on and segments wait on disk; /readyz and /metrics say so."),
     key("archive.store_options", Kind::Properties, "{}",
@@ -191,6 +198,15 @@ pub const KEYS: &[Key] = &[
         "How long a finished broadcast stays on disk once all of it is in the store; never less than hls.keep. Videos play from the store after that: longer spares it requests, shorter spares the disk."),
     key("archive.uploads", Kind::Integer(1, 256), "8",
         "Uploads at a time, one of each rendition of a stream; each holds a segment in memory. More catches up faster after the store was away. A store that asks for less gets less."),
+
+    key("archive.cold", Kind::Text, r#""""#,
+        "Object store for recordings that are hardly watched any more, by a URL as for archive.store; without that they go there from the disk. Who opens one waits until it is copied back. It must answer reads at once: what has to be ordered first, as from Glacier, isn't. Empty: there is none. Once something is there, keep it set."),
+    key("archive.cold_options", Kind::Properties, "{}",
+        "Its options, as archive.store_options."),
+    key("archive.cold_after", Kind::Duration(s(0), s(36_500 * 86_400)), r#""30d""#,
+        "How long after its end a broadcast goes there, once nobody watches it; never before archive.local and hls.keep are over."),
+    key("archive.restored_for", Kind::Duration(s(1), s(36_500 * 86_400)), r#""1d""#,
+        "How long after its last viewer a recording that was copied back stays; the copy in archive.cold is kept all the while. Longer spares copying, shorter spares room."),
 
     key("lake.enabled", Kind::Bool, "true",
         "Whether the log is written to Delta tables as well. false: nothing can be asked by SQL; the log still has it all, and the tables catch up once this is true again."),

@@ -103,6 +103,8 @@ fn every_key_has_an_effect() {
             "data.log" => "kafka://127.0.0.1:9092/test",
             "archive.store" => "file:///srv/archive",
             "lake.options" => "region=x",
+            "archive.cold" => "file:///srv/cold",
+            "vod.thin_to" => "720p",
             _ => &other,
         };
         let before = Config::parse(None, &[], &flags).unwrap();

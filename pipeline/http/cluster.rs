@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::auth::Admin;
 use super::{App, Problem};
-use crate::faults::Death;
+use crate::faults::{Death, Step};
 
 /// `GET /api/cluster`.
 #[derive(Serialize)]
@@ -148,6 +148,31 @@ pub async fn inject_death(
         ));
     };
     app.lake_faults.order(Death { table, at, times });
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// `POST /api/cluster/faults/tiers`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TierDeath {
+    at: String,
+    #[serde(default = "once")]
+    times: u32,
+}
+
+/// Ends the process as SIGKILL does, while an old recording is moved or thinned
+/// (`debug.faults` only).
+pub async fn inject_tier_death(
+    _: Admin,
+    State(app): State<App>,
+    Json(TierDeath { at, times }): Json<TierDeath>,
+) -> Result<StatusCode, Problem> {
+    allowed(&app)?;
+    let Some(step) = Step::find(&at) else {
+        let names = Step::ALL.map(|(name, _)| name).join(", ");
+        return Err(Problem::bad_request(format!("at must be one of {names}")));
+    };
+    app.step_faults.order(step, times);
     Ok(StatusCode::ACCEPTED)
 }
 

@@ -21,7 +21,7 @@ use sinks::hls::{Range, parse_range};
 
 use super::auth::Viewer;
 use super::videos::allowed;
-use super::{App, Problem};
+use super::{App, Problem, cold};
 
 /// The file, or the range of it that is asked for.
 pub async fn get(
@@ -32,6 +32,9 @@ pub async fn get(
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     let video = allowed(&app, &id, viewer.is_admin)?;
+    if let Some(answer) = cold::come_back(&app, &video)? {
+        return Ok(answer);
+    }
     let download = app.library.download(video.wanted()).await.map_err(|error| match error {
         VodError::Missing | VodError::Outside => Problem::unknown_video(),
         error => Problem::unreadable(&error),

@@ -309,6 +309,27 @@ fn archive(app: &App, text: &mut Exposition) {
     if let Some(spool) = app.archive.spool() {
         store(spool, text);
     }
+    tiers(app, text);
+}
+
+fn tiers(app: &App, text: &mut Exposition) {
+    let of = app.tiers.counts();
+    for (name, help, value) in [
+        ("dropped_renditions", "Renditions of old recordings deleted.", &of.dropped_total),
+        ("dropped_bytes", "Bytes of those.", &of.dropped_bytes_total),
+        ("cold_moved", "Broadcasts moved to the cold store.", &of.moved_total),
+        ("cold_moved_bytes", "Bytes copied there.", &of.moved_bytes_total),
+        ("cold_restored", "Broadcasts fetched from the cold store.", &of.restored_total),
+        ("cold_restored_bytes", "Bytes copied from there.", &of.restored_bytes_total),
+        (
+            "tier_errors",
+            "Failed attempts to move, fetch or thin a recording; the log says which.",
+            &of.errors_total,
+        ),
+    ] {
+        text.family(&format!("millstream_archive_{name}_total"), "counter", help)
+            .sample(&[], value.load(Relaxed));
+    }
 }
 
 fn store(spool: &sinks::archive::Spool, text: &mut Exposition) {

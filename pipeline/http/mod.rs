@@ -6,6 +6,7 @@
 mod auth;
 mod base;
 mod cluster;
+mod cold;
 mod download;
 mod live;
 mod metrics;
@@ -43,13 +44,13 @@ pub use views::Rate;
 use crate::config::Secret;
 use crate::dataflow::MediaPlane;
 use crate::events::EventCounts;
-use crate::faults::LakeFaults;
+use crate::faults::{LakeFaults, StepFaults};
 use crate::feed::Feed;
 use crate::health::HealthBoard;
 use crate::registry::Registry;
 use crate::thumbnails::Thumbnails;
 use crate::urls::Urls;
-use crate::videos::{Recorder, Videos};
+use crate::videos::{Recorder, Tiers, Videos};
 
 /// What the handlers share.
 pub struct Shared {
@@ -77,6 +78,8 @@ pub struct Shared {
     pub library: Library,
     /// Makes and deletes videos.
     pub recorder: Arc<Recorder>,
+    /// Moves old recordings, and fetches them.
+    pub tiers: Arc<Tiers>,
     /// Questions to the lake.
     pub sql: queries::Session,
     /// The lake's tables, unless they are switched off.
@@ -99,6 +102,8 @@ pub struct Shared {
     pub faults_enabled: bool,
     /// Deaths within the lake's commits.
     pub lake_faults: Arc<LakeFaults>,
+    /// Deaths while old recordings are moved or thinned.
+    pub step_faults: Arc<StepFaults>,
 }
 
 /// A cheap handle on [`Shared`].
@@ -141,6 +146,7 @@ pub fn router(app: App) -> Router {
         .route("/api/cluster/workers", put(cluster::scale))
         .route("/api/cluster/faults", post(cluster::inject))
         .route("/api/cluster/faults/lake", post(cluster::inject_death))
+        .route("/api/cluster/faults/tiers", post(cluster::inject_tier_death))
         .route("/api/sql", post(sql::ask))
         .route("/api/views", post(views::report))
         .route("/metrics", get(metrics::show))

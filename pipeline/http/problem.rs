@@ -11,6 +11,8 @@ use sinks::hls::vod::VodError;
 pub struct Problem {
     status: StatusCode,
     detail: String,
+    /// When to ask again.
+    retry_after_s: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -25,7 +27,13 @@ struct Document<'a> {
 impl Problem {
     /// A problem with this status and explanation.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into() }
+        Self { status, detail: detail.into(), retry_after_s: None }
+    }
+
+    /// The same, and a client may ask again in so many seconds.
+    #[must_use]
+    pub fn retry_after(self, seconds: u64) -> Self {
+        Self { retry_after_s: Some(seconds), ..self }
     }
 
     /// 400: the request can't be understood.
@@ -71,6 +79,9 @@ impl IntoResponse for Problem {
         let mut response = (self.status, Json(document)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = self.retry_after_s {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }

@@ -13,11 +13,12 @@ use serde::{Deserialize, Serialize};
 use sinks::hls::vod::{RecordedRendition, VodError};
 
 use super::auth::{Admin, Viewer};
-use super::{App, Problem};
+use super::{App, Problem, cold};
 use crate::catalog::{CatalogError, TITLE_CHARS_MAX, text};
 use crate::urls::Base;
 use crate::videos::{
-    ClipError, DeleteError, Search, VideoEntry, VideoError, VideoId, VideoStatus, Visibility,
+    ClipError, DeleteError, Search, Tier, VideoEntry, VideoError, VideoId, VideoStatus, Visibility,
+    Why,
 };
 
 /// Where in a video its picture is taken from: past the test card.
@@ -40,6 +41,8 @@ pub struct Video {
     renditions: Vec<RecordedRendition>,
     status: VideoStatus,
     visibility: Visibility,
+    /// Where its media lie; COLD has to be fetched before it plays.
+    tier: Tier,
     playback_url: String,
     watch_url: String,
     thumbnail_url: String,
@@ -130,6 +133,7 @@ fn describe(urls: &Base, entry: VideoEntry) -> Video {
         renditions: entry.renditions,
         status: entry.status,
         visibility: entry.visibility,
+        tier: entry.tier,
         playback_url: urls.video_playback(id),
         watch_url: urls.video(id),
         thumbnail_url: urls.of_video(id, "thumbnail.jpg"),
@@ -206,20 +210,24 @@ pub async fn show(
     Ok(Json(describe(&urls, find(&app, &id, viewer.is_admin)?)))
 }
 
-/// Where to play it: 404 unknown, 410 taken off.
+/// Where to play it: 202 while it is fetched, 404 unknown, 410 taken off.
 pub async fn playback(
     viewer: Viewer,
     State(app): State<App>,
     urls: Base,
     Path(id): Path<String>,
-) -> Result<Json<Playback>, Problem> {
+) -> Result<Response, Problem> {
     let video = allowed(&app, &id, viewer.is_admin)?;
-    Ok(Json(Playback {
+    if let Some(answer) = cold::come_back(&app, &video)? {
+        return Ok(answer);
+    }
+    let playback = Playback {
         video_id: video.video_id,
         status: video.status,
         duration_us: video.duration_us,
         playback_url: urls.video_playback(video.video_id),
-    }))
+    };
+    Ok(Json(playback).into_response())
 }
 
 /// Another title or visibility.
@@ -272,7 +280,7 @@ pub async fn delete(
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
     let id = find(&app, &id, true)?.video_id;
-    match app.recorder.delete(id).await {
+    match app.recorder.delete(id, Why::Asked).await {
         Ok(()) => Ok(StatusCode::NO_CONTENT),
         Err(DeleteError::Video(VideoError::Unknown(_))) => Err(Problem::unknown_video()),
         // Nobody can play it any more; what is in the store goes when it can.
@@ -293,6 +301,7 @@ pub async fn clip(
     body: Body<NewClip>,
 ) -> Result<Response, Problem> {
     let video = allowed(&app, &id, true)?;
+    cold::refuse_clip(&app, &video)?;
     let NewClip { from_ms, to_ms, title: given } = read(body)?;
     let title = title(&given)?;
     let length_ms = video.duration_us.div_ceil(1000);
@@ -333,7 +342,7 @@ pub async fn thumbnail(
 ) -> Result<Response, Problem> {
     let video = allowed(&app, &id, viewer.is_admin)?;
     let picture = app.thumbnails.of_video(video.wanted(), THUMBNAIL_AT, &app.library).await;
-    let picture = picture.map_err(|error| Problem::unreadable(&error))?;
+    let picture = picture.map_err(|error| cold::unreadable(&app, &video, &error))?;
     let picture =
         picture.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "this video has no picture"))?;
     let cache = match video.visibility {

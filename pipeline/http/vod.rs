@@ -12,7 +12,7 @@ use sinks::hls::vod::{VodError, sheet_number};
 
 use super::outlet::Places;
 use super::videos::allowed;
-use super::{App, Problem, auth};
+use super::{App, Problem, auth, cold};
 use crate::videos::{VideoEntry, Visibility};
 
 /// Where recordings are played from.
@@ -34,6 +34,10 @@ pub async fn respond<B>(
         Ok(found) => found,
         Err(problem) => return refused(problem),
     };
+    // Players would take anything but an error for a playlist.
+    if let Some(problem) = cold::not_yet(app, &video, path.ends_with(".m3u8")) {
+        return refused(problem);
+    }
     let is_shared = video.visibility != Visibility::Private;
     if let Some(number) = sheet_number(path)
         && (method == Method::GET || method == Method::HEAD)

@@ -60,8 +60,7 @@ impl fmt::Display for StreamState {
 /// whose key is the stream. Fields may be added; readers ignore what they don't know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamEvent {
-    /// What: a [`StreamState`] that it came to, by its name, or
-    /// [`StreamEvent::SEGMENTS_LOST`].
+    /// What: a [`StreamState`] that it came to, by its name, or one of the kinds below.
     pub kind: String,
     /// When, in microseconds since 1970.
     pub at_us: u64,
@@ -73,4 +72,10 @@ pub struct StreamEvent {
 impl StreamEvent {
     /// Stored segments were given up. The detail says which and why.
     pub const SEGMENTS_LOST: &str = "SEGMENTS_LOST";
+    /// Kind of what tells that renditions of a recording are no longer kept.
+    pub const RENDITIONS_DROPPED: &str = "RENDITIONS_DROPPED";
+    /// Kind of what tells that a recording was moved, or is to be had again.
+    pub const TIER_CHANGED: &str = "TIER_CHANGED";
+    /// Kind of what tells that a recording or clip is gone, and why.
+    pub const VIDEO_DELETED: &str = "VIDEO_DELETED";
 }

@@ -141,7 +141,11 @@ pub static EVENTS: TableSchema = TableSchema {
         DATE,
         STREAM,
         needed("at", ColumnKind::Time, "when it happened"),
-        needed("kind", ColumnKind::Text, "CREATED, STREAM_ACTIVE, RECONNECTING, STREAM_COMPLETE"),
+        needed(
+            "kind",
+            ColumnKind::Text,
+            "a state that it reached (CREATED, STREAM_ACTIVE, RECONNECTING, STREAM_COMPLETE, ARCHIVED, INACTIVE), or SEGMENTS_LOST, RENDITIONS_DROPPED, TIER_CHANGED, VIDEO_DELETED",
+        ),
         maybe("detail", ColumnKind::Text, "more about it, a JSON object of names and texts"),
         LOG_PARTITION,
         LOG_OFFSET,
@@ -204,6 +208,51 @@ pub static STREAMS: TableSchema = TableSchema {
     ],
 };
 
+/// Recordings and clips.
+pub static VIDEOS: TableSchema = TableSchema {
+    name: "videos",
+    comment: "a recording or clip as it was after a change; its newest row (highest log_offset) says how it is",
+    columns: &[
+        DATE,
+        STREAM,
+        needed("at", ColumnKind::Time, "when it changed"),
+        needed("video_id", ColumnKind::Text, "video, a UUID (version 7)"),
+        needed("title", ColumnKind::Text, "as given by its maker; the broadcast's at first"),
+        needed("category", ColumnKind::Text, "the broadcast's; may be empty"),
+        maybe("clip_of", ColumnKind::Text, "video it is a piece of; null for a whole recording"),
+        maybe(
+            "from_us",
+            ColumnKind::Long,
+            "where a clip begins, in microseconds of the recording's playing time; else null",
+        ),
+        maybe("to_us", ColumnKind::Long, "where a clip ends, counted alike; else null"),
+        needed("created_at", ColumnKind::Time, "when it was made"),
+        needed("started_at", ColumnKind::Time, "wall clock of its first picture"),
+        needed("ended_at", ColumnKind::Time, "wall clock of its end"),
+        needed("duration_us", ColumnKind::Long, "how long it plays, in microseconds"),
+        needed(
+            "bytes",
+            ColumnKind::Long,
+            "size of the files that it plays in bytes; a clip's are its recording's as well",
+        ),
+        needed(
+            "renditions",
+            ColumnKind::Text,
+            "what can be chosen from, highest first, separated by commas, such as source,720p,audio",
+        ),
+        needed("status", ColumnKind::Text, "ARCHIVED: it plays; INACTIVE: it was taken off"),
+        needed("visibility", ColumnKind::Text, "PUBLIC, UNLISTED or PRIVATE"),
+        needed(
+            "tier",
+            ColumnKind::Text,
+            "where its files lie: HOT on disk, WARM in the store, COLD in the cold one, RESTORED in both for a while",
+        ),
+        needed("deleted", ColumnKind::Flag, "not to be shown any more; no row follows"),
+        LOG_PARTITION,
+        LOG_OFFSET,
+    ],
+};
+
 /// What viewers' players saw.
 pub static VIEWS: TableSchema = TableSchema {
     name: "views",
@@ -244,7 +293,8 @@ pub static VIEWS: TableSchema = TableSchema {
 };
 
 /// All tables.
-pub static TABLES: [&TableSchema; 5] = [&SEGMENTS, &EVENTS, &STREAM_HEALTH, &STREAMS, &VIEWS];
+pub static TABLES: [&TableSchema; 6] =
+    [&SEGMENTS, &EVENTS, &STREAM_HEALTH, &STREAMS, &VIDEOS, &VIEWS];
 
 #[cfg(test)]
 mod tests {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::{Path as FilePath, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -117,6 +118,20 @@ impl Place {
         Ok(Self { client, url: parsed, prefix })
     }
 
+    /// A folder of this machine.
+    ///
+    /// # Errors
+    /// [`StoreError::Path`]: it is empty, or there is no current directory.
+    pub fn at(folder: &FilePath) -> Result<Self, StoreError> {
+        let wrong = |reason| StoreError::Path { path: folder.display().to_string(), reason };
+        let absolute = std::path::absolute(folder).map_err(|error| wrong(error.to_string()))?;
+        let url = Url::from_directory_path(&absolute);
+        let url = url.map_err(|()| wrong("it has no URL".into()))?;
+        let prefix =
+            Path::from_absolute_path(&absolute).map_err(|error| wrong(error.to_string()))?;
+        Ok(Self { client: Arc::new(LocalFileSystem::new()), url, prefix })
+    }
+
     /// The place that `url` names, in a client that is there already.
     ///
     /// # Errors
@@ -136,6 +151,16 @@ impl Place {
     #[must_use]
     pub fn prefix(&self) -> &Path {
         &self.prefix
+    }
+
+    /// The file of this machine that an object of the client is, if this is a folder:
+    /// what is to outlive a power cut has to be synced.
+    #[must_use]
+    pub fn file(&self, location: &Path) -> Option<PathBuf> {
+        if self.url.scheme() != "file" {
+            return None;
+        }
+        LocalFileSystem::new().path_to_filesystem(location).ok()
     }
 
     /// As given; holds no secret.

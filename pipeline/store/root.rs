@@ -67,13 +67,11 @@ impl Root {
     /// # Errors
     /// [`StoreError::Path`]: it is empty, or there is no current directory.
     pub fn at(folder: &FilePath) -> Result<Self, StoreError> {
-        let wrong = |reason| StoreError::Path { path: folder.display().to_string(), reason };
-        let absolute = std::path::absolute(folder).map_err(|error| wrong(error.to_string()))?;
-        let url = Url::from_directory_path(&absolute);
-        let url = url.map_err(|()| wrong("it has no URL".into()))?;
-        let path = Path::from_absolute_path(&absolute).map_err(|error| wrong(error.to_string()))?;
-        let client = Arc::new(LocalFileSystem::new());
-        Ok(Self(Arc::new(Inner { folder: Some(absolute), client, url, path })))
+        let place = Place::at(folder)?;
+        let absolute = std::path::absolute(folder).ok();
+        let (url, path) = (place.url().clone(), place.prefix().clone());
+        let client = Arc::clone(place.client());
+        Ok(Self(Arc::new(Inner { folder: absolute, client, url, path })))
     }
 
     /// All of a place in a store.

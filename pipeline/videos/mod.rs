@@ -10,143 +10,38 @@
 //! files are gone. Never done here: media; those lie in the archive, and a record
 //! only names them.
 
+mod deletion;
+mod entry;
+mod media;
 mod recorder;
+mod rules;
 mod search;
 mod spool;
 #[cfg(test)]
 mod tests;
+mod tiers;
 
 use std::collections::HashMap;
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use log::{Log, NewRecord, Topic};
 use parking_lot::RwLock;
 use records::StreamId;
-use serde::{Deserialize, Serialize};
-use sinks::hls::vod::{RecordedRendition, Wanted};
-use uuid::Uuid;
+use runtime::wall_us;
+use serde::Serialize;
 
 use crate::catalog::Catalog;
 
-pub use recorder::{ClipError, DeleteError, Recorder, RecorderConfig, RecorderCounts};
+pub use deletion::DeleteError;
+pub use entry::{Clip, Deletion, VideoEntry, VideoId, VideoStatus, Visibility, Why};
+pub use media::{Dropping, MediaEntry, Moved, Tier};
+pub use recorder::{ClipError, Recorder, RecorderConfig, RecorderCounts};
+pub use rules::{ParseThinToError, Thin, ThinTo};
 pub use search::{PAGE_MAX, Page, Search, SearchError, Sort};
+pub use tiers::{Access, Around, Cold, Order, TierConfig, TierCounts, Tiers};
 
 /// Entities in the topic are told apart by what their key begins with.
 const KEY_PREFIX: &str = "video/";
-
-/// A video, as UUIDv7: sorted by when it was made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct VideoId(pub Uuid);
-
-impl VideoId {
-    /// A new identifier, stamped with the current time.
-    #[must_use]
-    pub fn generate() -> Self {
-        Self(Uuid::now_v7())
-    }
-}
-
-impl fmt::Display for VideoId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.as_hyphenated().fmt(f)
-    }
-}
-
-impl FromStr for VideoId {
-    type Err = uuid::Error;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Uuid::parse_str(text).map(Self)
-    }
-}
-
-/// Whether a video can be played.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum VideoStatus {
-    /// It can.
-    Archived,
-    /// It was taken off; its media are kept.
-    Inactive,
-}
-
-/// Who may find and play a video.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum Visibility {
-    /// Everybody; it is listed.
-    Public,
-    /// Whoever knows its address; it isn't listed.
-    Unlisted,
-    /// Holders of the admin token.
-    Private,
-}
-
-/// Which piece of a recording a clip is. Microseconds of the recording's playing time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Clip {
-    /// The video that it was made from.
-    pub video_id: VideoId,
-    /// Where it was asked to begin.
-    pub from_us: i64,
-    /// Where it was asked to end.
-    pub to_us: i64,
-    /// Where its first segment begins, at `from_us` or before it.
-    pub begins_us: i64,
-}
-
-/// What is known of a video.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct VideoEntry {
-    /// Which one.
-    pub video_id: VideoId,
-    /// The broadcast whose media it plays.
-    pub stream_id: StreamId,
-    /// None: the whole recording.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub clip: Option<Clip>,
-    /// As given by its maker; the broadcast's at first.
-    pub title: String,
-    /// The broadcast's; may be empty.
-    pub category: String,
-    /// When this record was made, in microseconds since 1970 as all times here.
-    pub created_at_us: u64,
-    /// Wall clock of its first picture.
-    pub started_at_us: u64,
-    /// Wall clock of its end.
-    pub ended_at_us: u64,
-    /// How long it plays, in microseconds.
-    pub duration_us: u64,
-    /// Length of its files together.
-    pub bytes: u64,
-    /// What can be chosen from, highest first.
-    pub renditions: Vec<RecordedRendition>,
-    /// Whether it can be played.
-    pub status: VideoStatus,
-    /// Who may find and play it.
-    pub visibility: Visibility,
-    /// It is being deleted: not to be shown, and what is left of it goes soon.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub deleted: bool,
-}
-
-impl VideoEntry {
-    /// Whether everybody who knows its address may watch it now.
-    #[must_use]
-    pub fn is_open(&self) -> bool {
-        self.status == VideoStatus::Archived && self.visibility != Visibility::Private
-    }
-
-    /// What the library plays for it.
-    #[must_use]
-    pub fn wanted(&self) -> Wanted {
-        let piece_us = self.clip.map(|clip| (clip.from_us, clip.to_us));
-        Wanted { stream: self.stream_id, piece_us }
-    }
-}
 
 /// Why the catalogue of videos didn't do it.
 #[derive(Debug, thiserror::Error)]
@@ -177,6 +72,8 @@ struct View {
     videos: HashMap<VideoId, VideoEntry>,
     /// Whole recordings.
     by_stream: HashMap<StreamId, VideoId>,
+    /// Where media lie, of those broadcasts of which that isn't plain.
+    media: HashMap<StreamId, MediaEntry>,
 }
 
 impl View {
@@ -221,12 +118,17 @@ impl Videos {
         for record in log.latest(Topic::Catalog).await? {
             let key = String::from_utf8_lossy(&record.key).into_owned();
             // Other entities share the topic.
-            let (Some(_), Some(value)) = (key.strip_prefix(KEY_PREFIX), record.value) else {
-                continue;
+            let Some(value) = record.value else { continue };
+            let unreadable = |error: serde_json::Error| VideoError::Entry {
+                key: key.clone(),
+                reason: error.to_string(),
             };
-            let entry = serde_json::from_slice(&value)
-                .map_err(|error| VideoError::Entry { key, reason: error.to_string() })?;
-            view.put(entry);
+            if key.starts_with(KEY_PREFIX) {
+                view.put(serde_json::from_slice(&value).map_err(unreadable)?);
+            } else if key.starts_with(media::KEY_PREFIX) {
+                let entry: MediaEntry = serde_json::from_slice(&value).map_err(unreadable)?;
+                view.media.insert(entry.stream_id, entry);
+            }
         }
         let (changing, files) = Default::default();
         Ok(Self { shared: Arc::new(Shared { log, view: RwLock::new(view), changing, files }) })
@@ -278,15 +180,20 @@ impl Videos {
     ///
     /// # Errors
     /// [`VideoError::Log`].
-    pub async fn add(&self, entry: VideoEntry) -> Result<(), VideoError> {
+    pub async fn add(&self, mut entry: VideoEntry) -> Result<(), VideoError> {
         self.change(entry.video_id, move |view| {
             let is_known = entry.clip.is_none() && view.by_stream.contains_key(&entry.stream_id);
+            // A clip may have been cut before its media became less.
+            if let Some(media) = view.media.get(&entry.stream_id) {
+                media.show(&mut entry);
+            }
+            entry.changed_at_us = wall_us();
             Ok((!is_known).then_some(Some(entry)))
         })
         .await
     }
 
-    /// Changes a video; what it is then.
+    /// Changes a video; what it is then. It says when by itself.
     ///
     /// # Errors
     /// [`VideoError::Unknown`], [`VideoError::Log`].
@@ -299,7 +206,12 @@ impl Videos {
             let known = view.videos.get(&id).ok_or(VideoError::Unknown(id))?;
             let mut entry = known.clone();
             change(&mut entry);
-            Ok((entry != *known).then_some(Some(entry)))
+            if entry == *known {
+                return Ok(None);
+            }
+            // Never before what it was: clocks are set back.
+            entry.changed_at_us = wall_us().max(known.changed_at_us + 1);
+            Ok(Some(Some(entry)))
         })
         .await?;
         let view = self.shared.view.read();
@@ -322,11 +234,25 @@ impl Videos {
         id: VideoId,
         decide: impl FnOnce(&View) -> Result<Option<Option<VideoEntry>>, VideoError> + Send + 'static,
     ) -> Result<(), VideoError> {
+        let key = format!("{KEY_PREFIX}{id}");
+        let show = move |view: &mut View, entry| match entry {
+            Some(entry) => view.put(entry),
+            None => view.remove(id),
+        };
+        self.put(key, decide, show).await
+    }
+
+    /// The same for any entry of the topic; `show` puts into the view what was decided.
+    async fn put<T: Serialize + Send + Sync + 'static>(
+        &self,
+        key: String,
+        decide: impl FnOnce(&View) -> Result<Option<Option<T>>, VideoError> + Send + 'static,
+        show: impl FnOnce(&mut View, Option<T>) + Send + 'static,
+    ) -> Result<(), VideoError> {
         let shared = Arc::clone(&self.shared);
         let task = tokio::spawn(async move {
             let _turn = shared.changing.lock().await;
             let Some(change) = decide(&shared.view.read())? else { return Ok(()) };
-            let key = format!("{KEY_PREFIX}{id}");
             let record = match &change {
                 None => NewRecord::tombstone(0, key),
                 Some(entry) => match serde_json::to_vec(entry) {
@@ -337,11 +263,7 @@ impl Videos {
                 },
             };
             shared.log.append(Topic::Catalog, record).await?;
-            let mut view = shared.view.write();
-            match change {
-                Some(entry) => view.put(entry),
-                None => view.remove(id),
-            }
+            show(&mut shared.view.write(), change);
             Ok(())
         });
         task.await.map_err(|_| VideoError::Interrupted)?

@@ -1,4 +1,4 @@
-//! Makes a video of every broadcast that is over, and deletes what is to go.
+//! Makes a video of every broadcast that is over, and sweeps up what was missed.
 //!
 //! ```text
 //! archive ─ End is announced ─► Recorder ──► recording.json · video record · ARCHIVED
@@ -8,7 +8,7 @@
 //!
 //! - **Enters**: streams whose last announcement is durable; orders to clip and
 //!   to delete.
-//! - **Leaves**: recordings and clips, and room on the disk.
+//! - **Leaves**: recordings and clips, and room on the disk; events of what was deleted.
 //! - **Held**: the streams whose end the catalog doesn't show yet.
 //! - **Ends** with the server, after a last sweep. Each step can be repeated: a
 //!   stream stays STREAM_COMPLETE until its video is there, and what a crash left
@@ -23,13 +23,13 @@ use std::time::Duration;
 use log::Log;
 use records::{StreamId, StreamState};
 use runtime::wall_us;
-use sinks::archive::{Announcement, Archive, StoreFailure};
+use sinks::archive::{Announcement, Archive};
 use sinks::hls::Origin;
 use sinks::hls::vod::{Library, Recording, VodError, Wanted};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{Clip, VideoEntry, VideoError, VideoId, VideoStatus, Videos, Visibility};
+use super::{Clip, Tier, Tiers, VideoEntry, VideoError, VideoId, VideoStatus, Videos, Visibility};
 use crate::announcements::{self, Ledger};
 use crate::catalog::{Catalog, CatalogError, StreamEntry};
 use crate::thumbnails::Thumbnails;
@@ -48,10 +48,6 @@ const MISSED_AFTER: Duration = Duration::from_secs(10);
 /// quarantined.
 const ENDLESS_AFTER: Duration = Duration::from_secs(300);
 
-/// How long the files of a stream that its maker deleted stay for those who
-/// watch its end.
-const FAREWELL: Duration = Duration::from_secs(60);
-
 /// What an operator of the server decides about videos.
 #[derive(Clone, Copy, Debug)]
 pub struct RecorderConfig {
@@ -61,6 +57,8 @@ pub struct RecorderConfig {
     pub keep: Option<Duration>,
     /// How long a broadcast stays on disk after its end once it is in the store.
     pub local: Duration,
+    /// Bytes that a channel's recordings may have; None: any.
+    pub channel_bytes_max: Option<u64>,
 }
 
 /// What became of finished broadcasts.
@@ -87,23 +85,6 @@ pub(super) enum RecordError {
     Interrupted,
 }
 
-/// A video can't be deleted now; a retry may help.
-#[derive(Debug, thiserror::Error)]
-pub enum DeleteError {
-    /// The catalogue can't be changed.
-    #[error(transparent)]
-    Video(#[from] VideoError),
-    /// Its stream's state can't be changed.
-    #[error(transparent)]
-    Catalog(#[from] CatalogError),
-    /// Its files can't be removed.
-    #[error("its files can't be removed: {0}")]
-    Disk(#[source] std::io::Error),
-    /// Its objects can't be removed from the store yet; later sweeps will.
-    #[error("its objects can't be removed from the store: {0}")]
-    Store(#[source] StoreFailure),
-}
-
 /// See the module. One per server.
 pub struct Recorder {
     /// What it decides by.
@@ -124,6 +105,8 @@ pub struct Recorder {
     pub origin: Origin,
     /// Where pictures of videos are kept.
     pub thumbnails: Arc<Thumbnails>,
+    /// What else is done to recordings.
+    pub tiers: Arc<Tiers>,
     /// What it did so far.
     pub counts: RecorderCounts,
 }
@@ -189,11 +172,13 @@ impl Recorder {
                 Err(error) => Err(error.into()),
             };
             report(&self.counts, stream, &recorded);
+            self.keep_quotas().await;
         }
         true
     }
 
-    fn is_due(&self, entry: &StreamEntry) -> bool {
+    /// Whether it is to become a video, and isn't one yet.
+    pub(super) fn is_due(&self, entry: &StreamEntry) -> bool {
         self.config.enabled && !entry.deleted && entry.state == StreamState::StreamComplete
     }
 
@@ -224,9 +209,7 @@ impl Recorder {
             }
         }
         self.clear().await;
-        if let Some(keep) = self.config.keep {
-            self.expire(keep).await;
-        }
+        self.delete_due().await;
     }
 
     /// Makes the video of a finished stream, from all its announcements.
@@ -257,7 +240,11 @@ impl Recorder {
             tracing::info!(%stream, video = %id, duration_us, "broadcast recorded");
         }
         self.ledger.forget(stream);
-        Ok(self.catalog.settle(stream, StreamState::Archived).await?)
+        self.catalog.settle(stream, StreamState::Archived).await?;
+        if let Some(spool) = self.archive.spool() {
+            spool.look_again();
+        }
+        Ok(())
     }
 
     /// Stores what a stream's recording is made of. The turn, if it is one, is
@@ -278,89 +265,6 @@ impl Recorder {
             Ok((recording, turn))
         });
         made.await.map_err(|_| RecordError::Interrupted)?.map_err(RecordError::Disk)
-    }
-
-    /// Finishes deletions, and removes what is stored of deleted streams.
-    async fn clear(&self) {
-        for entry in self.videos.list(|entry| entry.deleted) {
-            if let Err(error) = self.erase(&entry).await {
-                tracing::warn!(video = %entry.video_id, %error, "a video is still to be deleted");
-            }
-        }
-        if !self.config.enabled {
-            return; // Retention does it.
-        }
-        let before_us = wall_us().saturating_sub(FAREWELL.as_micros() as u64);
-        let gone = self.catalog.list(|entry| {
-            let is_over = entry.ended_at_us.is_some_and(|at| at <= before_us);
-            entry.deleted && is_over && entry.state == StreamState::StreamComplete
-        });
-        for StreamEntry { stream_id: stream, .. } in gone {
-            let cleared = match self.remove_files(stream).await {
-                Ok(()) => {
-                    self.catalog.settle(stream, StreamState::Inactive).await.map_err(Into::into)
-                }
-                Err(error) => Err(error),
-            };
-            if let Err(error) = cleared {
-                tracing::warn!(%stream, %error, "a deleted stream's files are still there");
-            }
-        }
-    }
-
-    async fn expire(&self, keep: Duration) {
-        let before_us = wall_us().saturating_sub(keep.as_micros() as u64);
-        let old = self.videos.list(|entry| {
-            let since_us =
-                if entry.clip.is_some() { entry.created_at_us } else { entry.ended_at_us };
-            !entry.deleted && since_us < before_us
-        });
-        for VideoEntry { video_id, .. } in old {
-            match self.delete(video_id).await {
-                Ok(()) => tracing::info!(video = %video_id, "video deleted: its time is over"),
-                Err(error) => tracing::warn!(video = %video_id, %error, "a video is to be deleted"),
-            }
-        }
-    }
-
-    /// Deletes a video. Its media go with the last video that plays them: a
-    /// recording's clips outlive it.
-    ///
-    /// # Errors
-    /// See [`DeleteError`]; unless it is unknown, it is hidden by then and a
-    /// later sweep does the rest.
-    pub async fn delete(&self, id: VideoId) -> Result<(), DeleteError> {
-        let entry = self.videos.update(id, |entry| entry.deleted = true).await?;
-        self.erase(&entry).await
-    }
-
-    /// Removes what is left of a video that is marked as deleted.
-    async fn erase(&self, entry: &VideoEntry) -> Result<(), DeleteError> {
-        let (stream, id) = (entry.stream_id, entry.video_id);
-        self.thumbnails.forget_video(entry.wanted());
-        // Two that are the last of a broadcast would each leave the files to the other.
-        let _turn = self.videos.shared.files.lock().await;
-        let others = self.videos.list(|other| other.stream_id == stream && other.video_id != id);
-        if others.is_empty() {
-            self.remove_files(stream).await?;
-        }
-        if entry.clip.is_none() {
-            match self.catalog.settle(stream, StreamState::Inactive).await {
-                Err(CatalogError::Unknown(_)) | Ok(()) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(self.videos.remove(id).await?)
-    }
-
-    async fn remove_files(&self, stream: StreamId) -> Result<(), DeleteError> {
-        self.origin.remove(stream);
-        self.library.forget(stream);
-        let archive = Arc::clone(&self.archive);
-        let removed = tokio::task::spawn_blocking(move || archive.remove(stream)).await;
-        let removed = removed.unwrap_or_else(|died| Err(std::io::Error::other(died)));
-        removed.map_err(DeleteError::Disk)?;
-        self.archive.remove_stored(stream).await.map_err(DeleteError::Store)
     }
 
     /// Makes a clip of a video: no copy, it plays the same files.
@@ -444,6 +348,10 @@ fn video(entry: &StreamEntry, recording: &Recording) -> VideoEntry {
         renditions: recording.renditions(),
         status: VideoStatus::Archived,
         visibility: Visibility::Public,
+        tier: Tier::Hot,
+        changed_at_us: 0,
         deleted: false,
+        deletion: None,
+        erased: false,
     }
 }

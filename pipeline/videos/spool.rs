@@ -52,22 +52,14 @@ impl Recorder {
         for stream in spool.whole() {
             let entry = self.catalog.get(stream);
             let is_due = entry.is_some_and(|entry| {
-                entry.state.is_over() && entry.ended_at_us.is_some_and(|at| at <= before_us)
+                let is_old = entry.ended_at_us.is_some_and(|at| at <= before_us);
+                // Its recording is made from what lies here.
+                entry.state.is_over() && is_old && !self.is_due(&entry)
             });
             if !is_due {
                 continue;
             }
-            let archive = Arc::clone(&self.archive);
-            let gone = tokio::task::spawn_blocking(move || archive.evict(stream)).await;
-            match gone.unwrap_or_else(|died| Err(std::io::Error::other(died))) {
-                Ok(true) => {
-                    // Its space is free once nobody has its files open.
-                    self.library.forget(stream);
-                    tracing::info!(%stream, "broadcast left the disk: it is in the store");
-                }
-                Ok(false) => {}
-                Err(error) => tracing::warn!(%stream, %error, "a broadcast is still on disk"),
-            }
+            self.tiers.leave_disk(stream).await;
         }
     }
 

@@ -11,7 +11,7 @@ use deltalake_core::kernel::Transaction;
 use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake_core::kernel::transaction::CommitProperties;
 use deltalake_core::{DeltaTable, ensure_table_uri};
-use records::schema::{EVENTS, SEGMENTS, STREAM_HEALTH, STREAMS, TableSchema, VIEWS};
+use records::schema::{EVENTS, SEGMENTS, STREAM_HEALTH, STREAMS, TableSchema, VIDEOS, VIEWS};
 use serde_json::{Value, json};
 use store::Root;
 use tempfile::TempDir;
@@ -37,6 +37,7 @@ impl Fixture {
             (&EVENTS, events()),
             (&STREAM_HEALTH, health()),
             (&STREAMS, streams()),
+            (&VIDEOS, videos()),
             (&VIEWS, views()),
         ] {
             append(&fixture.lake(), table, &rows, 0, rows.len() as i64).await;
@@ -203,9 +204,55 @@ fn health() -> Vec<Value> {
     numbered(rows)
 }
 
+/// The calm broadcast's recording.
+const VIDEO: &str = "019a0000-0000-7000-8000-0000000000ff";
+
+/// That recording, which loses a rendition and leaves the disk, a clip of it, and the
+/// recording of the other broadcast, which is deleted.
+fn videos() -> Vec<Value> {
+    const CLIP: &str = "019a0000-0000-7000-8000-0000000000fe";
+    const GONE: &str = "019a0000-0000-7000-8000-0000000000fd";
+    let whole = json!({
+        "date": "2026-11-20", "stream_id": CALM, "at": noon(122), "video_id": VIDEO,
+        "title": "Calm", "category": "Music", "clip_of": null, "from_us": null, "to_us": null,
+        "created_at": noon(122), "started_at": noon(1), "ended_at": noon(121),
+        "duration_us": 120_000_000, "bytes": 24_600_000, "renditions": "source,360p,audio",
+        "status": "ARCHIVED", "visibility": "PUBLIC", "tier": "HOT", "deleted": false,
+    });
+    let with = |of: &Value, changes: Value| {
+        let mut row = of.clone();
+        let changes = changes.as_object().unwrap().clone();
+        row.as_object_mut().unwrap().extend(changes);
+        row
+    };
+    let gone = with(
+        &whole,
+        json!({
+            "stream_id": ROUGH, "at": noon(71), "video_id": GONE, "title": "Rough",
+            "created_at": noon(71), "started_at": noon(2), "ended_at": noon(70),
+            "duration_us": 62_000_000, "bytes": 7_000_000,
+        }),
+    );
+    let clip = json!({
+        "at": noon(200), "video_id": CLIP, "title": "The best of it", "clip_of": VIDEO,
+        "from_us": 10_000_000, "to_us": 20_000_000, "created_at": noon(200),
+        "started_at": noon(9), "ended_at": noon(21), "duration_us": 12_000_000,
+        "bytes": 2_500_000, "visibility": "UNLISTED",
+    });
+    let thinned = json!({
+        "at": noon(400), "bytes": 6_600_000, "renditions": "360p,audio", "tier": "WARM",
+    });
+    numbered(vec![
+        whole.clone(),
+        gone.clone(),
+        with(&whole, clip),
+        with(&gone, json!({ "at": noon(300), "deleted": true })),
+        with(&whole, thinned),
+    ])
+}
+
 /// Two who watch the calm broadcast, and two who watch its recording later.
 fn views() -> Vec<Value> {
-    const VIDEO: &str = "019a0000-0000-7000-8000-0000000000ff";
     let mut rows = Vec::new();
     let mut tell = |session: u32,
                     second: u32,

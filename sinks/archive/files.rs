@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use crate::hls::Object;
-use records::StreamId;
+use records::{Rendition, StreamId};
 
 /// `{stream}/{rendition}/{msn}.m4s`, `…/init-{run}.mp4` or
 /// `{stream}/recording.json`: below the root as in the store.
@@ -55,8 +55,21 @@ pub(super) fn put_if_absent<'a>(
 
 /// Deletes a stream's folder, if it is there.
 pub(super) fn remove_stream(root: &Path, stream: StreamId) -> io::Result<()> {
+    remove_folder(&stream_folder(root, stream))
+}
+
+/// Deletes the folder of one rendition of a stream, if it is there.
+pub(super) fn remove_rendition(
+    root: &Path,
+    stream: StreamId,
+    rendition: Rendition,
+) -> io::Result<()> {
+    remove_folder(&stream_folder(root, stream).join(rendition.to_string()))
+}
+
+fn remove_folder(folder: &Path) -> io::Result<()> {
     loop {
-        match fs::remove_dir_all(stream_folder(root, stream)) {
+        match fs::remove_dir_all(folder) {
             // Somebody else removes it too.
             Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => {}
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),

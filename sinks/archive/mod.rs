@@ -27,11 +27,13 @@
 //! power cut the newest seconds' files may be missing or short, and
 //! [`Archive::restore`] compares sizes and lists those as gaps.
 
+mod copy;
 mod files;
 mod queue;
 mod reader;
 mod record;
 mod recording;
+mod removal;
 mod restore;
 mod store;
 mod upload;
@@ -52,6 +54,7 @@ use crate::hls::{Object, RestoredStream};
 use queue::{Job, Queue};
 
 pub use self::store::{Store, StoreFailure};
+pub use copy::{Copied, CopyError, copy};
 pub use reader::ArchiveReader;
 pub use record::{Announce, AnnounceError, Announcement, SegmentRecord, TrackRecord};
 pub use recording::record;
@@ -272,72 +275,10 @@ impl Archive {
         self.enqueue(stream, Job::Adopt { stream, tracks, skipped, ended }, 0);
     }
 
-    /// Deletes all of a finished stream's files; they are gone when this
-    /// returns. Deleting what isn't there does nothing. Blocks on the file
-    /// system. Its objects are deleted by [`Archive::remove_stored`], after this.
-    ///
-    /// # Errors
-    /// Some of them couldn't be deleted.
-    pub fn remove(&self, stream: StreamId) -> Result<(), std::io::Error> {
-        self.iframes.lock().retain(|(of, _), _| *of != stream);
-        // The thread forgets what it knew of them.
-        self.enqueue(stream, Job::Delete { stream }, 0);
-        if let Some(spool) = &self.shared.spool {
-            spool.forget(stream);
-        }
-        files::remove_stream(&self.shared.config.root, stream)
-    }
-
-    /// Deletes all of a stream's objects from the store, if there is one.
-    /// Deleting what isn't there does nothing.
-    ///
-    /// # Errors
-    /// The store can't do it now.
-    pub async fn remove_stored(&self, stream: StreamId) -> Result<(), StoreFailure> {
-        match &self.shared.spool {
-            Some(spool) => spool.remove(stream).await,
-            None => Ok(()),
-        }
-    }
-
     /// The way to the store, if there is one.
     #[must_use]
     pub fn spool(&self) -> Option<&Arc<Spool>> {
         self.shared.spool.as_ref()
-    }
-
-    /// Deletes a finished broadcast's files if all of them are in the store.
-    /// False: they aren't. Blocks on the file system.
-    ///
-    /// # Errors
-    /// Some of them couldn't be deleted; the next start tries again.
-    pub fn evict(&self, stream: StreamId) -> Result<bool, std::io::Error> {
-        let is_whole = self.shared.spool.as_ref().is_some_and(|spool| spool.release(stream));
-        if is_whole {
-            files::remove_stream(&self.shared.config.root, stream)?;
-        }
-        Ok(is_whole)
-    }
-
-    /// Deletes files that [`Spool::overflow`] picked, once it is announced
-    /// that they are lost. Blocks on the file system.
-    pub fn discard(&self, victims: &[Victim]) {
-        for victim in victims {
-            let Victim { stream, rendition, msn, .. } = *victim;
-            if let Some(held) = self.shared.held.lock().get_mut(&(stream, rendition)) {
-                held.lost.insert(msn);
-            }
-            let object = Object::Segment { stream, rendition, msn };
-            match std::fs::remove_file(files::path(&self.shared.config.root, object)) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    tracing::warn!(?object, %error, "a segment that was given up is still there");
-                }
-                _ => {}
-            }
-        }
-        if let Some(spool) = &self.shared.spool {
-            spool.discarded(victims);
-        }
     }
 
     /// Rebuilds a stream's past from its announcements, as far back as

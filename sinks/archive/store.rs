@@ -48,7 +48,7 @@ pub(super) enum Stored {
 
 /// The archive's place in an object store. Clones share the client.
 #[derive(Clone, Debug)]
-pub struct Store(Place);
+pub struct Store(pub(super) Place);
 
 impl fmt::Display for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -107,12 +107,14 @@ impl Store {
     }
 }
 
-enum Failed {
+pub(super) enum Failed {
     Store(Error),
     Slow,
 }
 
-async fn in_time<T>(request: impl Future<Output = Result<T, Error>>) -> Result<T, Failed> {
+pub(super) async fn in_time<T>(
+    request: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Failed> {
     match tokio::time::timeout(REQUEST_MAX, request).await {
         Ok(answer) => answer.map_err(Failed::Store),
         Err(_) => Err(Failed::Slow),

@@ -21,14 +21,22 @@ pub enum Table {
     /// lasted less than the time to the next commit may be missing here; it is
     /// in [`Table::Events`].
     Streams,
+    /// Recordings and clips; of their states as of [`Table::Streams`].
+    Videos,
     /// What viewers' players saw.
     Views,
 }
 
 impl Table {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Segments, Self::Events, Self::StreamHealth, Self::Streams, Self::Views];
+    pub const ALL: [Self; 6] = [
+        Self::Segments,
+        Self::Events,
+        Self::StreamHealth,
+        Self::Streams,
+        Self::Videos,
+        Self::Views,
+    ];
 
     /// The table called `name`.
     #[must_use]
@@ -50,6 +58,7 @@ impl Table {
             Self::Events => &schema::EVENTS,
             Self::StreamHealth => &schema::STREAM_HEALTH,
             Self::Streams => &schema::STREAMS,
+            Self::Videos => &schema::VIDEOS,
             Self::Views => &schema::VIEWS,
         }
     }
@@ -61,7 +70,7 @@ impl Table {
             Self::Segments => Topic::Segments,
             Self::Events => Topic::Events,
             Self::StreamHealth => Topic::Health,
-            Self::Streams => Topic::Catalog,
+            Self::Streams | Self::Videos => Topic::Catalog,
             Self::Views => Topic::Views,
         }
     }
@@ -87,7 +96,8 @@ impl Table {
             Self::Events => 1,
             Self::StreamHealth => 2,
             Self::Streams => 3,
-            Self::Views => 4,
+            Self::Videos => 4,
+            Self::Views => 5,
         }
     }
 }

@@ -56,7 +56,7 @@ def answers(connection):
     assert streams.column("title").to_pylist() == ["First"], streams
     assert streams.schema.field("title").type == pyarrow.string(), streams.schema
     assert streams.schema.field("created_at").type == pyarrow.timestamp("us", "UTC"), streams.schema
-    for name in ("segments", "events", "stream_health", "streams"):
+    for name in ("segments", "events", "stream_health", "streams", "videos"):
         columns = table(connection, f"SELECT * FROM {name} LIMIT 5").schema
         assert columns.field("date").type == pyarrow.date32(), columns
         assert columns.field("date").metadata[b"comment"], columns.field("date").metadata
@@ -84,7 +84,7 @@ def lists(connection):
     schemas = {schema["db_schema_name"]: schema for schema in objects[0]["catalog_db_schemas"]}
     assert {"public", "meta"} <= set(schemas), schemas.keys()
     tables = {found["table_name"]: found for found in schemas["public"]["db_schema_tables"]}
-    assert {"segments", "events", "stream_health", "streams"} <= set(tables), tables.keys()
+    assert {"segments", "events", "stream_health", "streams", "videos"} <= set(tables), tables.keys()
     columns = [column["column_name"] for column in tables["segments"]["table_columns"]]
     assert columns[:3] == ["date", "stream_id", "at"], columns
     some = connection.adbc_get_objects(depth="tables", table_name_filter="stream%").read_all()

@@ -20,4 +20,5 @@ mod postgres;
 mod soak;
 mod sql;
 mod tidy;
+mod tiers;
 mod vod;

@@ -88,7 +88,7 @@ def types(connection):
         for binary in (False, True):
             got = one(connection, f"SELECT {sql}", binary=binary)[0]
             assert got == expected and type(got) is type(expected), (sql, binary, got)
-    for table in ("segments", "events", "stream_health", "streams", "meta.columns"):
+    for table in ("segments", "events", "stream_health", "streams", "videos", "meta.columns"):
         for binary in (False, True):
             cursor = connection.execute(f"SELECT * FROM {table} LIMIT 5", binary=binary)
             names = [column.name for column in cursor.description]

@@ -85,7 +85,7 @@ async fn psql_asks_and_describes() {
     assert!(link.starts_with(&format!("{}/watch/x?at=2026", server.http)), "{link}");
 
     let tables = ask(&address, &["-c", r"\d"]).await;
-    for table in ["segments", "events", "stream_health", "streams"] {
+    for table in ["segments", "events", "stream_health", "streams", "videos"] {
         assert!(tables.contains(table), "{tables}");
     }
     let columns = ask(&address, &["-c", r"\d segments"]).await;

@@ -51,6 +51,12 @@ impl Server {
         Self { program, data, config, http, rtmp }
     }
 
+    /// Changes a setting, as from the next start.
+    pub fn set(&mut self, key: &str, value: &str) {
+        self.config.retain(|(of, _)| of != key);
+        self.config.push((key.into(), value.into()));
+    }
+
     /// Kills it (`KILL`) or stops it politely (`INT`), and starts it again on
     /// the same data and ports. True if it had ended with success.
     pub async fn restart(&mut self, signal: &str) -> bool {

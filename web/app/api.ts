@@ -40,6 +40,9 @@ export interface Video {
   storyboard_url: string | null;
 }
 
+/** Where a video plays, or in about how many seconds it will: it is being fetched from the archive. */
+export type VideoPlayback = { playback_url: string } | { ready_in_s: number };
+
 export interface VideoPage {
   videos: Video[];
   /** Asks for the next page; null on the last. */
@@ -75,6 +78,8 @@ export const listStreams = async (): Promise<Stream[]> => (await get<{ streams: 
 export const getStream = (id: string): Promise<Stream> => get(`/api/streams/${encodeURIComponent(id)}`);
 
 export const getVideo = (id: string): Promise<Video> => get(`/api/videos/${encodeURIComponent(id)}`);
+
+export const getVideoPlayback = (id: string): Promise<VideoPlayback> => get(`/api/videos/${encodeURIComponent(id)}/playback`);
 
 /** `search` names what the API's query does: `q`, `sort`, `cursor` … Empty values are left out. */
 export const listVideos = (search: Record<string, string>): Promise<VideoPage> => {

@@ -1,12 +1,12 @@
 /** `/videos/{id}`: a recording or clip in the player, and what it is of. */
 
-import { ApiError, getVideo, type Video } from "./api";
+import { ApiError, getVideo, getVideoPlayback, type Video } from "./api";
 import { el, setText } from "./dom";
 import { clock, milliseconds } from "./format";
 import { Player } from "./player/player";
 import { reportViews } from "./player/report";
 
-/** Between attempts, while the server can't be reached. */
+/** Between attempts, while the server can't be reached, and while a video is being fetched. */
 const AGAIN_MS = 3000;
 
 export function videoPage(main: HTMLElement, video_id: string): void {
@@ -42,7 +42,13 @@ export function videoPage(main: HTMLElement, video_id: string): void {
       const video = await getVideo(video_id);
       if (video.status !== "ARCHIVED") return player.missing();
       describe(video);
-      player.open(video.playback_url, video.storyboard_url);
+      const playback = await getVideoPlayback(video_id);
+      if ("ready_in_s" in playback) {
+        player.fetching(playback.ready_in_s);
+        window.setTimeout(() => void open(), AGAIN_MS);
+        return;
+      }
+      player.open(playback.playback_url, video.storyboard_url);
       reportViews({ stream: video.stream_id, video: video.video_id }, () => player.stats());
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;

@@ -29,7 +29,7 @@ mod waiting;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -117,6 +117,8 @@ pub struct Spool {
     settled: Notify,
     /// A broadcast is in the store, all of it.
     whole: Notify,
+    /// It is known what an earlier process left.
+    is_known: AtomicBool,
     reads: Semaphore,
     task: Mutex<Option<Running>>,
     metrics: SpoolMetrics,
@@ -134,6 +136,7 @@ impl Spool {
             over: Notify::new(),
             settled: Notify::new(),
             whole: Notify::new(),
+            is_known: AtomicBool::new(false),
             reads: Semaphore::new(READS_MAX),
             task: Mutex::default(),
             metrics: SpoolMetrics::default(),
@@ -246,6 +249,7 @@ impl Spool {
             tracing::info!(objects, bytes, store = %self.config.store, "files wait for the store");
         }
         drop(waiting);
+        self.is_known.store(true, Ordering::Release);
         self.over.notify_one();
         self.whole.notify_one();
     }
@@ -298,11 +302,25 @@ impl Spool {
         self.whole.notified().await;
     }
 
+    /// Wakes whoever waits for [`Spool::another_whole`]: more may be done with those
+    /// that were.
+    pub fn look_again(&self) {
+        self.whole.notify_one();
+    }
+
     /// Broadcasts that are in the store, all of them, and on disk as well.
     #[must_use]
     pub fn whole(&self) -> Vec<StreamId> {
         let waiting = self.waiting.lock();
         waiting.broadcasts().into_iter().filter(|stream| waiting.is_whole(*stream)).collect()
+    }
+
+    /// Whether nothing of a finished broadcast waits for the store, or is under way.
+    pub(super) fn is_at_rest(&self, stream: StreamId) -> bool {
+        let waiting = self.waiting.lock();
+        // Before it is known what lies on disk, nothing is.
+        let is_known = self.is_known.load(Ordering::Acquire);
+        is_known && !waiting.is_busy(stream) && (waiting.is_whole(stream) || !waiting.has(stream))
     }
 
     /// Forgets a broadcast if all of it is in the store. True if it was.

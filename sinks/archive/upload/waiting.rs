@@ -382,6 +382,11 @@ impl Waiting {
         broadcast.is_some_and(|known| known.mark.recording && known.is_drained())
     }
 
+    /// Whether a broadcast has files here.
+    pub(super) fn has(&self, stream: StreamId) -> bool {
+        self.broadcasts.contains_key(&stream)
+    }
+
     /// Broadcasts that have files here.
     pub(super) fn broadcasts(&self) -> Vec<StreamId> {
         self.broadcasts.keys().copied().collect()

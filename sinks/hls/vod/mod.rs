@@ -13,6 +13,7 @@
 //! - **Ends**: a recording's place when others need it, or with [`Library::forget`].
 //! - **Never here**: deciding who may watch; writing.
 
+mod kept;
 mod mp4;
 mod playlist;
 mod recording;
@@ -33,6 +34,9 @@ use tokio::sync::OnceCell;
 pub use mp4::{Download, Piece};
 pub use recording::{Moment, RecordedRendition, RecordedTrack, Recording, Stored, end_us};
 pub use storyboard::{Sheet, sheet_number};
+
+#[cfg(test)]
+pub(crate) use recording::tests as tests_support;
 
 use storyboard::Layout;
 
@@ -122,13 +126,16 @@ pub struct Library {
     cold: Arc<dyn Cold>,
     shelf: Arc<Mutex<Shelf>>,
     gzips_total: Arc<AtomicU64>,
+    // What of each broadcast isn't stored any more, whatever recording.json says.
+    left_out: Arc<Mutex<HashMap<StreamId, Arc<[Rendition]>>>>,
 }
 
 impl Library {
     /// A library of what `cold` stores.
     #[must_use]
     pub fn new(cold: Arc<dyn Cold>) -> Self {
-        Self { cold, shelf: Arc::default(), gzips_total: Arc::default() }
+        let (shelf, gzips_total, left_out) = Default::default();
+        Self { cold, shelf, gzips_total, left_out }
     }
 
     /// Forgets what is known of a stream's recording and its pieces: it changed, or is gone.
@@ -348,6 +355,8 @@ impl Library {
                 return Err(VodError::Storage(ColdError::Storage(error)));
             }
         };
+        let left_out = self.left_out.lock().get(&stream).cloned();
+        let whole = whole.without(left_out.as_deref().unwrap_or_default());
         let (recording, begin_at_us) = match wanted.piece_us {
             None => (whole, 0),
             Some((from_us, to_us)) => {

@@ -177,6 +177,13 @@ impl Recording {
         (!tracks.is_empty()).then_some((Self { moments, tracks }, begins_us))
     }
 
+    /// The same without some renditions.
+    #[must_use]
+    pub fn without(mut self, renditions: &[Rendition]) -> Self {
+        self.tracks.retain(|track| !renditions.contains(&track.rendition));
+        self
+    }
+
     /// The rendition with the best picture; sound if there is no picture.
     #[must_use]
     pub fn best(&self) -> Option<&RecordedTrack> {

@@ -118,3 +118,28 @@ async fn what_a_private_video_sends_stays_out_of_shared_caches() {
     assert!(head.body().is_empty());
     assert_eq!(head.headers()[header::CONTENT_LENGTH], "8");
 }
+
+#[tokio::test]
+async fn what_is_left_out_is_neither_listed_nor_played() {
+    let (library, _, stream) = library();
+    let whole = Wanted { stream, piece_us: None };
+    let piece = Wanted { stream, piece_us: Some((0, 2_000_000)) };
+    for wanted in [whole, piece] {
+        assert!(get(&library, wanted, "index.m3u8").await.2.contains("source/index.m3u8"));
+    }
+    library.leave_out(stream, &[Rendition::Source]);
+    for wanted in [whole, piece] {
+        let (status, _, text) = get(&library, wanted, "index.m3u8").await;
+        assert!(status == 200 && !text.contains("source"), "{text}");
+        for path in ["source/index.m3u8", "source/0.m4s", "source/init-1.mp4"] {
+            let (status, cache, _) = get(&library, wanted, path).await;
+            assert_eq!((status, &*cache), (404, "no-store"), "{path}");
+        }
+        assert_eq!(get(&library, wanted, "audio/index.m3u8").await.0, 200);
+    }
+    library.leave_out(stream, &[]);
+    assert_eq!(get(&library, whole, "source/0.m4s").await.0, 200);
+    // None of the sound is stored here.
+    assert_eq!(library.look(stream).await.unwrap(), 1);
+    assert_eq!(get(&library, whole, "audio/index.m3u8").await.0, 404);
+}

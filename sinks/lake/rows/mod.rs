@@ -11,6 +11,7 @@ mod segments;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod videos;
 mod views;
 
 use arrow::array::RecordBatch;
@@ -53,6 +54,7 @@ pub(crate) fn decode(table: Table, records: &[Record]) -> Result<Decoded, Error>
         Table::Events => events::append,
         Table::StreamHealth => health::append,
         Table::Streams => streams::append,
+        Table::Videos => videos::append,
         Table::Views => views::append,
     };
     let mut rows = RowBuilder::new(table, records.len());

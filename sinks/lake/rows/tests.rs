@@ -142,3 +142,45 @@ fn what_cannot_be_understood_is_counted_and_costs_no_other_row() {
     assert_eq!((decoded.rows.num_rows(), decoded.skipped), (1, 4));
     assert_eq!(long(&decoded.rows, "log_offset", 0), 4);
 }
+
+#[test]
+fn videos_tell_what_they_are_of_and_where_they_lie() {
+    let stream = StreamId::generate();
+    let id = "019a0000-0000-7000-8000-0000000000f1";
+    // As an older server wrote it: without the time of the change and the tier.
+    let old = format!(
+        r#"{{"video_id":"{id}","stream_id":"{stream}","title":"T","category":"","created_at_us":{AT_US},
+            "started_at_us":{AT_US},"ended_at_us":{AT_US},"duration_us":9,"bytes":10,"renditions":[],
+            "status":"ARCHIVED","visibility":"PUBLIC"}}"#
+    );
+    let new = format!(
+        r#"{{"video_id":"{id}","stream_id":"{stream}","clip":{{"video_id":"{id}","from_us":3,"to_us":5,"begins_us":2}},
+            "title":"T","category":"","created_at_us":{AT_US},"changed_at_us":{},
+            "started_at_us":{AT_US},"ended_at_us":{AT_US},"duration_us":9,"bytes":10,
+            "renditions":[{{"rendition":"source","codec":"c","bandwidth":1}},{{"rendition":"audio","codec":"c"}}],
+            "status":"INACTIVE","visibility":"PRIVATE","tier":"COLD","deleted":true}}"#,
+        AT_US + 7
+    );
+    let key = format!("video/{id}");
+    let records = [
+        record(0, key.clone(), old),
+        record(1, format!("media/{stream}"), "{}"),
+        record(2, key.clone(), new),
+        Record { value: None, ..record(3, key, "") },
+    ];
+    let decoded = Table::Videos.decode(&records).unwrap();
+    let rows = &decoded.rows;
+    assert_eq!((rows.num_rows(), decoded.skipped), (2, 0), "others share the topic");
+    assert_eq!((text(rows, "tier", 0), text(rows, "renditions", 0)), ("HOT".into(), String::new()));
+    assert!(rows["clip_of"].is_null(0) && rows["from_us"].is_null(0));
+    let at = |row| rows["at"].as_primitive::<TimestampMicrosecondType>().value(row);
+    assert_eq!((at(0), at(1)), (AT_US as i64, AT_US as i64 + 7));
+    assert_eq!((text(rows, "video_id", 1), text(rows, "clip_of", 1)), (id.into(), id.into()));
+    assert_eq!((long(rows, "from_us", 1), long(rows, "to_us", 1)), (3, 5));
+    assert_eq!(text(rows, "renditions", 1), "source,audio");
+    assert_eq!(
+        (text(rows, "status", 1), text(rows, "tier", 1)),
+        ("INACTIVE".into(), "COLD".into())
+    );
+    assert!(rows["deleted"].as_boolean().value(1) && !rows["deleted"].as_boolean().value(0));
+}

@@ -9,12 +9,13 @@ use log::{Log, Record, Topic};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::PUBLISHERS;
 use crate::lake::{Origin, expected, in_log};
 use crate::support::root;
 use crate::support::server::binary;
 
 /// The tables of a lake.
-pub const TABLES: [&str; 5] = ["events", "segments", "stream_health", "streams", "views"];
+pub const TABLES: [&str; 6] = ["events", "segments", "stream_health", "streams", "videos", "views"];
 
 #[derive(Deserialize)]
 pub struct Event {
@@ -53,6 +54,7 @@ pub struct Lake {
     pub segments: Vec<Segment>,
     stream_health: Vec<Second>,
     streams: Vec<State>,
+    videos: Vec<Change>,
     pub views: Vec<View>,
     #[serde(skip)]
     sql: BTreeMap<&'static str, u64>,
@@ -77,6 +79,13 @@ struct Second {
     log_offset: i64,
     stream_id: String,
     at_us: i64,
+}
+
+/// Of a video.
+#[derive(Deserialize)]
+struct Change {
+    log_partition: i32,
+    log_offset: i64,
 }
 
 #[derive(Deserialize)]
@@ -152,9 +161,13 @@ impl Lake {
         // Of states, the log keeps the newest.
         let states = self.streams.iter().map(|row| (row.log_partition, row.log_offset));
         let states = rows("streams", states.collect());
-        let kept = in_log(log, Topic::Catalog).await.into_iter();
-        let kept: Vec<_> = kept.filter(|record| record.key.starts_with(b"stream/")).collect();
-        assert_eq!(&newest(&kept) - &states, none, "lost states");
+        let kept = in_log(log, Topic::Catalog).await;
+        assert_eq!(&newest(&kept, b"stream/") - &states, none, "lost states");
+        let videos = self.videos.iter().map(|row| (row.log_partition, row.log_offset));
+        let videos = rows("videos", videos.collect());
+        let of_videos = newest(&kept, b"video/");
+        assert!(of_videos.len() >= PUBLISHERS, "each broadcast has its recording");
+        assert_eq!(&of_videos - &videos, none, "lost videos");
     }
 
     /// What the records say is said once, too.
@@ -209,10 +222,10 @@ impl Lake {
     }
 }
 
-/// Of each key the newest record: a shared log compacts later.
-fn newest(records: &[Record]) -> BTreeSet<Origin> {
+/// Of each key of this kind the newest record: a shared log compacts later.
+fn newest(records: &[Record], prefix: &[u8]) -> BTreeSet<Origin> {
     let mut newest = HashMap::new();
-    for record in records {
+    for record in records.iter().filter(|record| record.key.starts_with(prefix)) {
         newest.insert(&record.key, (i32::from(record.partition), record.offset as i64));
     }
     newest.into_values().collect()

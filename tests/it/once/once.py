@@ -17,6 +17,7 @@ COLUMNS = {
     "stream_health": "log_partition, log_offset, stream_id, epoch_us(\"at\") AS at_us",
     "streams": "log_partition, log_offset, stream_id, state, deleted",
     "views": "log_partition, log_offset, session",
+    "videos": "log_partition, log_offset, video_id",
 }
 
 

@@ -8,6 +8,8 @@ export interface OverlayContext {
   state: PlayerState;
   /** Nobody has published yet. */
   waiting_for_start: boolean;
+  /** The video comes from the archive in about so many seconds; null: it is there. */
+  ready_in_s: number | null;
   fatal: string | null;
   /** Something can still be watched of an ended broadcast. */
   replayable: boolean;
@@ -43,7 +45,8 @@ export class Overlay {
     if (key === this.#shown) return;
     this.#shown = key;
     const [title, text] = words(context);
-    this.root.dataset["kind"] = context.waiting_for_start && context.state === "loading" ? "waiting" : context.state;
+    const waiting = context.waiting_for_start || context.ready_in_s !== null;
+    this.root.dataset["kind"] = waiting && context.state === "loading" ? "waiting" : context.state;
     setText(this.#title, title);
     setText(this.#text, text);
     this.#buttons.replaceChildren(...this.#buttonsFor(context));
@@ -72,9 +75,10 @@ export class Overlay {
 }
 
 /** Title and text of a state; empty where the picture speaks for itself. */
-export function words({ state, waiting_for_start, fatal, successor, recording }: OverlayContext): [string, string] {
+export function words({ state, waiting_for_start, ready_in_s, fatal, successor, recording }: OverlayContext): [string, string] {
   switch (state) {
     case "loading":
+      if (ready_in_s !== null) return ["Being fetched from the archive", `It hasn’t been watched for long. Ready in about ${span(ready_in_s)}.`];
       return waiting_for_start ? ["Not started yet", "The picture appears by itself when the broadcast begins."] : ["", ""];
     case "reconnecting":
       return ["Reconnecting", "The streamer’s connection dropped. The picture comes back by itself."];
@@ -89,4 +93,9 @@ export function words({ state, waiting_for_start, fatal, successor, recording }:
     default:
       return ["", ""];
   }
+}
+
+/** Seconds in words: nobody waits by the second for minutes. */
+export function span(seconds: number): string {
+  return seconds < 90 ? `${seconds} s` : `${Math.ceil(seconds / 60)} min`;
 }

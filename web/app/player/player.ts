@@ -51,6 +51,7 @@ export class Player {
   #stream: Stream | null = null;
   #loaded = false;
   #recording = false;
+  #ready_in_s: number | null = null;
   #idle: number | undefined;
   #drawn_at = 0;
 
@@ -105,12 +106,20 @@ export class Player {
   /** Plays a video from its beginning. Its end is the end, and nothing of it is live. */
   open(playback_url: string, storyboard_url: string | null): void {
     this.#recording = true;
+    this.#ready_in_s = null;
     // The path alone, as for the playlists.
     if (storyboard_url) this.#timeline.illustrate(new URL(storyboard_url, location.href).pathname);
     this.engine.following = false;
     this.#load(playback_url);
     this.#take({ type: "stream", state: "RECORDING" });
     this.#play();
+  }
+
+  /** The video comes from the archive in about so many seconds; `open` follows. */
+  fetching(ready_in_s: number): void {
+    this.#recording = true;
+    this.#ready_in_s = ready_in_s;
+    this.#take({ type: "stream", state: "RECORDING" });
   }
 
   /** There is no such video. */
@@ -133,6 +142,7 @@ export class Player {
     const context = {
       state,
       waiting_for_start: this.#model.stream === "CREATED",
+      ready_in_s: this.#ready_in_s,
       fatal: this.#model.fatal,
       replayable: !this.#model.gone && this.engine.supported,
       successor: this.#stream?.successor ?? null,
