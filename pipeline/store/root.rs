@@ -6,7 +6,6 @@ use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
 use futures_util::StreamExt;
-use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{Error, ObjectStore};
 use url::Url;

@@ -4,9 +4,10 @@
 //! here: deciding what is to go.
 
 use records::{Rendition, StreamId};
+use store::{Place, StoreError};
 
 use super::queue::Job;
-use super::{Archive, Store, StoreError, StoreFailure, Victim, files};
+use super::{Archive, Store, StoreFailure, Victim, files};
 use crate::hls::Object;
 
 impl Archive {
@@ -58,7 +59,7 @@ impl Archive {
     pub fn warm(&self) -> Result<Store, StoreError> {
         match &self.shared.spool {
             Some(spool) => Ok(spool.store().clone()),
-            None => store::Place::at(&self.shared.config.root).map(Store::new),
+            None => Place::at(&self.shared.config.root).map(Store::new),
         }
     }
 

@@ -31,8 +31,9 @@ use log::{Log, NewRecord, Topic};
 use parking_lot::Mutex;
 use records::StreamId;
 use runtime::wall_us;
-use sinks::archive::{Archive, CopyError, Store, StoreError, StoreFailure};
+use sinks::archive::{Archive, CopyError, Store, StoreFailure};
 use sinks::hls::vod::{Library, VodError};
+use store::StoreError;
 use tokio::sync::{OwnedMutexGuard, Semaphore, mpsc};
 use tokio::time::sleep;
 
