@@ -50,7 +50,9 @@ impl Tries {
 
 /// A place in an object store. Clones share the client.
 #[derive(Clone)]
-pub struct Place {
+pub struct Place(Arc<Inner>);
+
+struct Inner {
     client: Arc<dyn ObjectStore>,
     url: Url,
     prefix: Path,
@@ -64,7 +66,7 @@ impl fmt::Debug for Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.url.as_str().trim_end_matches('/'))
+        f.write_str(self.0.url.as_str().trim_end_matches('/'))
     }
 }
 
@@ -115,7 +117,7 @@ impl Place {
                 return Err(StoreError::Url { url: url.into(), reason });
             }
         };
-        Ok(Self { client, url: parsed, prefix })
+        Ok(Self(Arc::new(Inner { client, url: parsed, prefix })))
     }
 
     /// A folder of this machine.
@@ -129,7 +131,7 @@ impl Place {
         let url = url.map_err(|()| wrong("it has no URL".into()))?;
         let prefix =
             Path::from_absolute_path(&absolute).map_err(|error| wrong(error.to_string()))?;
-        Ok(Self { client: Arc::new(LocalFileSystem::new()), url, prefix })
+        Ok(Self(Arc::new(Inner { client: Arc::new(LocalFileSystem::new()), url, prefix })))
     }
 
     /// The place that `url` names, in a client that is there already.
@@ -138,26 +140,26 @@ impl Place {
     /// The URL can't be understood.
     pub fn new(client: Arc<dyn ObjectStore>, url: &str) -> Result<Self, StoreError> {
         let (url, _, prefix) = parse(url)?;
-        Ok(Self { client, url, prefix })
+        Ok(Self(Arc::new(Inner { client, url, prefix })))
     }
 
     /// The client; its names begin at the bucket.
     #[must_use]
     pub fn client(&self) -> &Arc<dyn ObjectStore> {
-        &self.client
+        &self.0.client
     }
 
     /// Where this place begins in the client.
     #[must_use]
     pub fn prefix(&self) -> &Path {
-        &self.prefix
+        &self.0.prefix
     }
 
     /// The file of this machine that an object of the client is, if this is a folder:
     /// what is to outlive a power cut has to be synced.
     #[must_use]
     pub fn file(&self, location: &Path) -> Option<PathBuf> {
-        if self.url.scheme() != "file" {
+        if self.0.url.scheme() != "file" {
             return None;
         }
         LocalFileSystem::new().path_to_filesystem(location).ok()
@@ -166,7 +168,7 @@ impl Place {
     /// As given; holds no secret.
     #[must_use]
     pub fn url(&self) -> &Url {
-        &self.url
+        &self.0.url
     }
 }
 

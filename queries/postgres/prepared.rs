@@ -140,7 +140,7 @@ fn as_text(kind: &Type, value: Bytes, is_binary: bool) -> PgWireResult<Bytes> {
             let uuid =
                 if is_binary { Uuid::from_slice(&value) } else { Uuid::try_parse_ascii(&value) };
             uuid.map(|uuid| uuid.to_string().into())
-                .map_err(|error| refused("22P02", &error.to_string()))
+                .map_err(|error| refused("22P02", error.to_string()))
         }
         // Its version, and then the text.
         (&Type::JSONB, true) => match value.first() {

@@ -167,8 +167,8 @@ mod tests {
     #[test]
     fn columns_that_are_asked_for_twice_are_told_apart() {
         assert_eq!(
-            respelled("SELECT user(), at, user(), at AS x, CAST(at AS TEXT) FROM events"),
-            "SELECT user(), at, user() AS \"user()_2\", at AS x, CAST(at AS TEXT) AS \"at_2\" FROM events"
+            respelled("SELECT pi(), at, pi(), at AS x, CAST(at AS TEXT) FROM events"),
+            "SELECT pi(), at, pi() AS \"pi()_2\", at AS x, CAST(at AS TEXT) AS \"at_2\" FROM events"
         );
     }
 
