@@ -53,8 +53,17 @@ export function videoPage(main: HTMLElement, video_id: string): void {
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       if (error.status === 404 || error.status === 400) player.missing();
-      else window.setTimeout(() => void open(), AGAIN_MS);
+      else {
+        player.unavailable(sentence(error.message));
+        window.setTimeout(() => void open(), AGAIN_MS);
+      }
     }
   };
   void open();
+}
+
+/** What the server said, as a sentence. */
+function sentence(text: string): string {
+  const said = text.trim();
+  return said.charAt(0).toUpperCase() + said.slice(1) + (/[.!?]$/.test(said) ? "" : ".");
 }

@@ -6,6 +6,7 @@ const context: OverlayContext = {
   state: "loading",
   waiting_for_start: false,
   ready_in_s: null,
+  trouble: null,
   fatal: null,
   replayable: false,
   successor: null,
@@ -18,6 +19,12 @@ describe("what lies over the picture", () => {
     expect(words({ ...context, ready_in_s: 7 })).toEqual(["Being fetched from the archive", "It hasn’t been watched for long. Ready in about 7 s."]);
     expect(words(context)).toEqual(["", ""]);
     expect(words({ ...context, state: "ended" })[0]).toBe("The end");
+  });
+
+  it("says why a video can't be had", () => {
+    const [title, text] = words({ ...context, ready_in_s: 7, trouble: "The archive is away." });
+    expect(title).toBe("Not available right now");
+    expect(text).toBe("The archive is away. It is tried again by itself.");
   });
 
   it("counts long waits in minutes", () => {

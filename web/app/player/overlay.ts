@@ -10,6 +10,8 @@ export interface OverlayContext {
   waiting_for_start: boolean;
   /** The video comes from the archive in about so many seconds; null: it is there. */
   ready_in_s: number | null;
+  /** Why the video can't be had at the moment; it is asked for again. */
+  trouble: string | null;
   fatal: string | null;
   /** Something can still be watched of an ended broadcast. */
   replayable: boolean;
@@ -45,7 +47,7 @@ export class Overlay {
     if (key === this.#shown) return;
     this.#shown = key;
     const [title, text] = words(context);
-    const waiting = context.waiting_for_start || context.ready_in_s !== null;
+    const waiting = context.waiting_for_start || context.ready_in_s !== null || context.trouble !== null;
     this.root.dataset["kind"] = waiting && context.state === "loading" ? "waiting" : context.state;
     setText(this.#title, title);
     setText(this.#text, text);
@@ -75,9 +77,10 @@ export class Overlay {
 }
 
 /** Title and text of a state; empty where the picture speaks for itself. */
-export function words({ state, waiting_for_start, ready_in_s, fatal, successor, recording }: OverlayContext): [string, string] {
+export function words({ state, waiting_for_start, ready_in_s, trouble, fatal, successor, recording }: OverlayContext): [string, string] {
   switch (state) {
     case "loading":
+      if (trouble !== null) return ["Not available right now", `${trouble} It is tried again by itself.`];
       if (ready_in_s !== null) return ["Being fetched from the archive", `It hasn’t been watched for long. Ready in about ${span(ready_in_s)}.`];
       return waiting_for_start ? ["Not started yet", "The picture appears by itself when the broadcast begins."] : ["", ""];
     case "reconnecting":

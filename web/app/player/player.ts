@@ -52,6 +52,7 @@ export class Player {
   #loaded = false;
   #recording = false;
   #ready_in_s: number | null = null;
+  #trouble: string | null = null;
   #idle: number | undefined;
   #drawn_at = 0;
 
@@ -107,6 +108,7 @@ export class Player {
   open(playback_url: string, storyboard_url: string | null): void {
     this.#recording = true;
     this.#ready_in_s = null;
+    this.#trouble = null;
     // The path alone, as for the playlists.
     if (storyboard_url) this.#timeline.illustrate(new URL(storyboard_url, location.href).pathname);
     this.engine.following = false;
@@ -119,6 +121,14 @@ export class Player {
   fetching(ready_in_s: number): void {
     this.#recording = true;
     this.#ready_in_s = ready_in_s;
+    this.#trouble = null;
+    this.#take({ type: "stream", state: "RECORDING" });
+  }
+
+  /** The video can't be had at the moment, and why; somebody tries again. */
+  unavailable(why: string): void {
+    this.#recording = true;
+    this.#trouble = why;
     this.#take({ type: "stream", state: "RECORDING" });
   }
 
@@ -143,6 +153,7 @@ export class Player {
       state,
       waiting_for_start: this.#model.stream === "CREATED",
       ready_in_s: this.#ready_in_s,
+      trouble: this.#trouble,
       fatal: this.#model.fatal,
       replayable: !this.#model.gone && this.engine.supported,
       successor: this.#stream?.successor ?? null,
