@@ -62,8 +62,8 @@ export function videoPage(main: HTMLElement, video_id: string): void {
   void open();
 }
 
-/** What the server said, as a sentence. */
+/** What the server said is the case, as a sentence; what it advises is for programs. */
 function sentence(text: string): string {
-  const said = text.trim();
+  const said = (text.split(";")[0] ?? "").trim();
   return said.charAt(0).toUpperCase() + said.slice(1) + (/[.!?]$/.test(said) ? "" : ".");
 }
