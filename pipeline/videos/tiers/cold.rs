@@ -194,6 +194,8 @@ impl Tiers {
             fetching.is_stuck(false);
             let error = match self.restore(stream, &fetching.done).await {
                 Ok(()) | Err(TierError::Copy(CopyError::Stopped)) => return,
+                // Its disk may not be mounted.
+                Err(error @ TierError::Copy(CopyError::Lacking { .. })) => error,
                 Err(error) if error.is_own() => return self.refuse(stream, &error),
                 Err(error) => error,
             };
