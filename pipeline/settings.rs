@@ -73,7 +73,14 @@ pub fn queries(config: &Config) -> Result<queries::Options, StartError> {
     Ok(queries::Options {
         lake: lake_root(config)?,
         spill: config.data_dir.join(SPILL_FOLDER),
-        limits: queries::Limits::default(),
+        limits: queries::Limits {
+            time: config.sql.time_max,
+            memory_bytes: config.sql.memory_bytes_max,
+            spill_bytes: config.sql.spill_bytes_max,
+            rows: config.sql.rows_max,
+            at_once: config.sql.at_once,
+            ..queries::Limits::default()
+        },
         tail: None,
     })
 }

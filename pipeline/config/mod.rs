@@ -190,6 +190,11 @@ impl Config {
             sql: Sql {
                 postgres: get.optional_address("sql.postgres")?,
                 flight: get.optional_address("sql.flight")?,
+                time_max: get.duration("sql.time_max")?,
+                rows_max: get.integer("sql.rows_max")?,
+                memory_bytes_max: get.integer("sql.memory_max")? as usize,
+                spill_bytes_max: get.integer("sql.spill_max")?,
+                at_once: get.integer("sql.at_once")? as usize,
             },
             log: Logging {
                 level: get.text("log.level")?,

@@ -129,6 +129,16 @@ pub struct Sql {
     pub postgres: Option<SocketAddr>,
     /// Arrow Flight SQL. None: nowhere.
     pub flight: Option<SocketAddr>,
+    /// Of a query, waiting for its place included.
+    pub time_max: Duration,
+    /// Of one answer.
+    pub rows_max: u64,
+    /// Memory of a query's sorts, joins and groups, in bytes.
+    pub memory_bytes_max: usize,
+    /// Temporary files of a query, in bytes.
+    pub spill_bytes_max: u64,
+    /// Queries that run at once.
+    pub at_once: usize,
 }
 
 /// A text that no log, error or debug print shows.

@@ -224,6 +224,17 @@ pub const KEYS: &[Key] = &[
     key("sql.flight", Kind::OptionalAddress, r#""""#,
         "Where clients of Arrow Flight SQL connect (ADBC, and Arrow's JDBC and ODBC drivers), by the admin token as bearer or as password; answers come as Arrow. 32010 is what examples use. Empty: nowhere. Answers only: nothing can be written. With http.tls.cert it is encrypted and nothing else (grpc+tls://); without, the token crosses the network readable, so keep to 127.0.0.1."),
 
+    key("sql.time_max", Kind::Duration(ms(100), s(86_400)), r#""1m""#,
+        "How long a query may take, from being asked to its last row fetched, waiting for a place included. Queries run on threads of their own, behind everything live."),
+    key("sql.rows_max", Kind::Integer(1, 1_000_000_000), "1000000",
+        "Rows of one answer. More is an error, not a part of them."),
+    key("sql.memory_max", Kind::Size(16 * MIB, 1024 * GIB), r#""256MiB""#,
+        "Memory for the sorts, joins and groups of one query; beyond it they go to temporary files in data.dir where they can."),
+    key("sql.spill_max", Kind::Size(MIB, 1024 * GIB), r#""4GiB""#,
+        "Temporary files of one query. They go with the query."),
+    key("sql.at_once", Kind::Integer(1, 64), "4",
+        "Queries at once; more wait within their sql.time_max. Together they use at most as many times sql.memory_max."),
+
     key("log.level", Kind::Text, r#""info""#,
         "error, warn, info, debug or trace, also by module: info,sources=debug. info says what changed (streams, publishers, generations), warn what someone should look at, debug what a developer needs. Keys and tokens appear at no level."),
     key("log.format", Kind::Choice(&["text", "json"]), r#""text""#,

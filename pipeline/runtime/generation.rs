@@ -161,7 +161,8 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Starts generation 1 with `workers` (0: stopped until the first scale).
+    /// Starts generation 1 with `workers` (0: stopped until the first scale);
+    /// blocks until it reads (some milliseconds).
     ///
     /// # Errors
     /// [`ScaleError::OutOfRange`] above [`LANES`] workers.
@@ -179,10 +180,17 @@ impl Engine {
             running: None,
             unplanned_in_a_row: 0,
         };
+        let (begun, begins) = sync_channel::<()>(1);
         let thread = std::thread::Builder::new()
             .name("supervisor".into())
-            .spawn(move || supervisor.run(&inbox, workers))
+            .spawn(move || {
+                supervisor.begin(workers);
+                drop(begun);
+                supervisor.run(&inbox);
+            })
             .map_err(|_| ScaleError::ShuttingDown)?;
+        // Whoever asks next sees a data plane that runs.
+        let _ = begins.recv();
         Ok(Self { commands, status, clock, meters, supervisor: Mutex::new(Some(thread)) })
     }
 
@@ -251,8 +259,7 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    fn run(&mut self, inbox: &Receiver<Command>, workers: usize) {
-        self.begin(workers);
+    fn run(&mut self, inbox: &Receiver<Command>) {
         loop {
             match inbox.recv_timeout(EPOCH) {
                 Ok(Command::Scale { workers, reply }) => {

@@ -1,4 +1,8 @@
 //! What was live when the process last ended, from the log and the archive's files.
+//!
+//! Enters: the catalog, announcements, files. Leaves: streams that wait for their
+//! publisher, and ended ones that may still be watched. Held: nothing. Ends before
+//! anybody is let in. Never here: recordings, which the recorder makes.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -1,4 +1,7 @@
 //! A place in an object store: from a URL to a client.
+//!
+//! Enters: a URL, options, the environment. Leaves: a client and the prefix below
+//! which everything lies. Never here: a request, or a text with a secret in it.
 
 use std::collections::BTreeMap;
 use std::fmt;

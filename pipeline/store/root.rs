@@ -1,4 +1,7 @@
 //! The root of a tree of files: a folder of this machine, or a place in a store.
+//!
+//! Enters: a path or a URL. Leaves: what both have in common (a client, a URL, paths),
+//! and the folder where only a folder will do. Never here: making or syncing it.
 
 use std::collections::BTreeMap;
 use std::fmt;

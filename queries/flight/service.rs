@@ -1,4 +1,8 @@
 //! The calls.
+//!
+//! Enters: commands of whoever the gate let in. Leaves: columns, then batches as they
+//! come. Held: nothing between calls: a statement and its values travel in the handle.
+//! Ends: a query with its call. Never here: who may call; anything that writes.
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -1,4 +1,8 @@
 //! One connection, from its first byte to the client's hanging up.
+//!
+//! Enters: bytes. Leaves: pgwire's messages to the conversation, and its answers.
+//! Held: what of a message has come so far, within bounds. Ends: when the client
+//! hangs up, also in mid-query. Never here: what a message means.
 
 use std::future::poll_fn;
 use std::io;

@@ -1,4 +1,8 @@
 //! One client's conversation: what it may say once it is in, and what is answered.
+//!
+//! Enters: acts. Leaves: rows as they come, batch by batch. Held: what cancels the
+//! query that runs. Ends: with the connection. Never here: SQL that isn't about the
+//! connection, which the session plans and runs.
 
 use std::fmt::Debug;
 use std::sync::{Arc, OnceLock};

@@ -2,8 +2,9 @@
 
 use tokio::process::Command;
 
+use crate::support::certificate::{certificate, https};
 use crate::support::scene::seconds;
-use crate::support::server::{Server, TOKEN, binary};
+use crate::support::server::{Server, TOKEN};
 use crate::support::{eventually, root};
 
 async fn server(settings: &[(&str, &str)]) -> (Server, String) {
@@ -48,17 +49,8 @@ async fn adbc_gets_arrow_tables() {
 #[tokio::test(flavor = "multi_thread")]
 async fn with_a_certificate_it_is_encrypted() {
     let dir = tempfile::tempdir().expect("a directory");
-    let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
-    let mut command = Command::new(binary());
-    command.args(["cert", "127.0.0.1"]).arg("--cert").arg(&cert).arg("--key").arg(&key);
-    assert!(command.status().await.expect("it runs").success());
-    let (cert, key) = (cert.display().to_string(), key.display().to_string());
-    let settings = [
-        ("http.tls.listen", "127.0.0.1:0"),
-        ("http.tls.cert", cert.as_str()),
-        ("http.tls.key", key.as_str()),
-    ];
-    let (_server, uri) = server(&settings).await;
+    let (cert, key) = certificate(dir.path()).await;
+    let (_server, uri) = server(&https(&cert, &key)).await;
     assert!(uri.starts_with("grpc+tls://"), "{uri}");
     python("tests/it/flight.py", &["tls", &uri, TOKEN, &cert]).await;
 }

@@ -1,6 +1,7 @@
 //! What integration tests stand on: the real binary on ports of its own, and
 //! programs that we did not write.
 
+pub mod certificate;
 pub mod faults;
 pub mod feed;
 pub mod http;

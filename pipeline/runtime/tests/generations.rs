@@ -157,6 +157,13 @@ fn rescaling_under_load_loses_and_doubles_nothing() {
 }
 
 #[test]
+fn a_started_engine_has_its_workers() {
+    let (engine, ..) = start(3);
+    assert_eq!((engine.status().generation, engine.status().workers), (1, 3));
+    engine.stop();
+}
+
+#[test]
 fn a_stopped_data_plane_reads_nothing_until_it_is_scaled_up() {
     let (engine, graph, results) = start(1);
     engine.scale(0).unwrap();

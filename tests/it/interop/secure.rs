@@ -6,32 +6,18 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use super::{AAC, FFMPEG, H264, output, publish, server};
+use crate::support::certificate::{certificate, https};
 use crate::support::eventually;
 use crate::support::player::{Player, assert_clean};
-use crate::support::server::{Server, binary};
-
-/// `millstream cert` into `folder`.
-async fn make_certificate(folder: &Path) {
-    let mut command = Command::new(binary());
-    command.arg("cert").current_dir(folder);
-    output(&mut command).await;
-}
+use crate::support::server::Server;
 
 /// A server with HTTPS and RTMPS: itself, the folder of its certificate, both addresses.
 async fn secure_server() -> (Server, TempDir, String, String) {
     let folder = TempDir::new().expect("a temporary directory");
-    make_certificate(folder.path()).await;
-    let file = |name: &str| folder.path().join(name).display().to_string();
-    let (cert, key) = (file("cert.pem"), file("key.pem"));
-    let server = server(&[
-        ("http.tls.listen", "127.0.0.1:0"),
-        ("http.tls.cert", &cert),
-        ("http.tls.key", &key),
-        ("rtmp.tls.listen", "127.0.0.1:0"),
-        ("rtmp.tls.cert", &cert),
-        ("rtmp.tls.key", &key),
-    ])
-    .await;
+    let (cert, key) = certificate(folder.path()).await;
+    let rtmps =
+        [("rtmp.tls.listen", "127.0.0.1:0"), ("rtmp.tls.cert", &*cert), ("rtmp.tls.key", &key)];
+    let server = server(&[https(&cert, &key), rtmps].concat()).await;
     let found = |scheme: &str| {
         let output = server.output();
         let line =
@@ -110,7 +96,7 @@ async fn a_renewed_certificate_is_used_without_a_restart() {
         status.expect("curl runs").status.success()
     };
     assert!(trusts(&old).await, "while there is no new one, the old one stays in use");
-    make_certificate(folder.path()).await;
+    certificate(folder.path()).await;
     eventually("connection with the new certificate", async || {
         trusts(&current).await.then_some(())
     })
