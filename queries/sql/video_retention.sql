@@ -3,15 +3,16 @@
 SELECT seen.video_id, seen.second, seen.viewers,
        round(seen.viewers * 100.0 / everyone.viewers, 1) AS percent
 FROM (
-    SELECT video_id, position_ms / 10000 * 10 AS second, count(DISTINCT session) AS viewers
-    FROM views
-    WHERE video_id IS NOT NULL AND position_ms IS NOT NULL
-    GROUP BY video_id, position_ms / 10000 * 10
-) AS seen
-JOIN (
+    -- First, since a join keeps its first side in memory.
     SELECT video_id, count(DISTINCT session) AS viewers
     FROM views
     WHERE video_id IS NOT NULL
     GROUP BY video_id
-) AS everyone ON everyone.video_id = seen.video_id
+) AS everyone
+JOIN (
+    SELECT video_id, position_ms / 10000 * 10 AS second, count(DISTINCT session) AS viewers
+    FROM views
+    WHERE video_id IS NOT NULL AND position_ms IS NOT NULL
+    GROUP BY video_id, position_ms / 10000 * 10
+) AS seen ON seen.video_id = everyone.video_id
 ORDER BY seen.video_id, seen.second
