@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use log::Log;
 
+use records::UserId;
+
 use crate::clock::Clock;
 use crate::email::Email;
 use crate::entries::{ended, free_name, fresh, is_free, random_id, with_roles};
@@ -19,7 +21,7 @@ use crate::store::{Users, View};
 use crate::terms::{AccountsConfig, Caller, Issued, SignUp};
 use crate::throttle::Throttle;
 use crate::token::{Claims, Fetch, KeyRing, Providers, TokenError};
-use crate::user::{Entry, Role, User, UserId};
+use crate::user::{Entry, Role, User};
 
 /// The longest text that is looked for among names and addresses, in bytes.
 const LOGIN_BYTES_MAX: usize = 320;

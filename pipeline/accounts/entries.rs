@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 
 use uuid::Uuid;
 
+use records::UserId;
+
 use crate::clock::Clock;
 use crate::email::Email;
 use crate::error::AccountError;
 use crate::name::{NAME_CHARS_MAX, Name};
 use crate::store::View;
 use crate::token::KeyRingError;
-use crate::user::{Entry, ROLES_MAX, Role, UserId};
+use crate::user::{Entry, ROLES_MAX, Role};
 
 /// The user without any session. The microsecond is past every session that began.
 pub(crate) fn ended(entry: &Entry, clock: &Clock) -> Entry {

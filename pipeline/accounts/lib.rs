@@ -43,6 +43,7 @@ pub use name::{NAME_CHARS_MAX, NAME_CHARS_MIN, Name, NameProblem, are_alike};
 pub use password::{
     HashConfig, HashError, PASSWORD_CHARS_MAX, PASSWORD_CHARS_MIN, Password, PasswordProblem,
 };
+pub use records::UserId;
 pub use session::Session;
 pub use terms::{AccountsConfig, Caller, Issued, SignUp};
 pub use throttle::{Backoff, ThrottleConfig};
@@ -50,4 +51,4 @@ pub use token::{
     Fetch, FetchError, Fetched, JWKS_BYTES_MAX, KEYS_FILE, KeyRingError, Provider, TOKEN_BYTES_MAX,
     TokenError,
 };
-pub use user::{External, ParseRoleError, ROLES_MAX, Role, User, UserId};
+pub use user::{External, ParseRoleError, ROLES_MAX, Role, User};

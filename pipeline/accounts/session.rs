@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::user::{Entry, Role, UserId};
+use records::UserId;
+
+use crate::user::{Entry, Role};
 
 /// Who a token's bearer is, and what they may do now. Lasts no longer than
 /// [`crate::Accounts::is_valid`] says: whoever keeps one (a socket) asks again.

@@ -21,9 +21,11 @@ use std::sync::Arc;
 use log::{Log, NewRecord, Topic};
 use parking_lot::RwLock;
 
+use records::UserId;
+
 use crate::error::AccountError;
 use crate::name::{folded, looks};
-use crate::user::{Entry, External, UserId};
+use crate::user::{Entry, External};
 
 /// Entities in the topic are told apart by what their key begins with.
 const KEY_PREFIX: &str = "user/";

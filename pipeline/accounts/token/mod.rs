@@ -24,7 +24,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::user::{Role, UserId};
+use records::UserId;
+
+use crate::user::Role;
 
 pub use external::{Fetch, FetchError, Fetched, JWKS_BYTES_MAX, Provider};
 pub use keys::{KEYS_FILE, KeyRingError};
