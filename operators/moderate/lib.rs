@@ -47,6 +47,7 @@
 
 mod chat;
 mod emotes;
+mod judge;
 mod links;
 mod looks;
 mod refusal;

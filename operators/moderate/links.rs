@@ -46,6 +46,9 @@ pub(crate) fn domain(text: &str) -> Option<String> {
 
 /// The hosts that the text leads to.
 fn hosts(text: &str) -> Vec<String> {
+    if text.is_ascii() && !text.contains('.') && !text.contains("://") {
+        return Vec::new();
+    }
     // Full-width letters and circled dots are what browsers make of them.
     let text: String = text.nfkc().map(|c| if c == '。' { '.' } else { c }).collect();
     let words = text.split(|c: char| {

@@ -89,7 +89,8 @@ pub enum Verdict {
     /// It is in the room: to be shown, and to be appended to the log. The
     /// sender is told once it is durable.
     Accepted(ChatMessage),
-    /// It was accepted before: a retry. Nothing is to be done but to tell the sender.
+    /// It was accepted before: a retry. Nothing is to be done but to tell the
+    /// sender, as soon as that one is durable.
     Known(Receipt),
     /// It isn't in the room.
     Refused(Refusal),

@@ -20,9 +20,11 @@ pub(crate) fn clean(raw: &str, chars_max: usize) -> Result<String, Refusal> {
         let chars = raw.chars().take(RAW_BYTES_MAX).count();
         return Err(Refusal::TooLong { chars, max: chars_max });
     }
-    let kept = raw.nfc().filter(|c| !is_mover(*c));
-    let spaced = kept.map(|c| if c.is_control() || c.is_whitespace() { ' ' } else { c });
-    let text: String = spaced.collect();
+    let space = |c: char| if c.is_control() || c.is_whitespace() { ' ' } else { c };
+    let text: String = match raw.is_ascii() {
+        true => raw.chars().map(space).collect(),
+        false => raw.nfc().filter(|c| !is_mover(*c)).map(space).collect(),
+    };
     let text = text.trim();
     let chars = text.chars().count();
     if chars > chars_max {
@@ -30,7 +32,7 @@ pub(crate) fn clean(raw: &str, chars_max: usize) -> Result<String, Refusal> {
     }
     let (mut run, mut marks, mut seen) = (0, 0, 0);
     for c in text.chars() {
-        let is_mark = is_combining_mark(c);
+        let is_mark = !c.is_ascii() && is_combining_mark(c);
         run = if is_mark { run + 1 } else { 0 };
         if run > MARKS_RUN_MAX {
             return Err(Refusal::Marks);

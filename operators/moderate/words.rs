@@ -75,14 +75,15 @@ impl Blocked {
 
     /// Whether the text has any of them.
     pub(crate) fn is_in(&self, text: &str) -> bool {
-        if !self.patterns.is_empty() && self.patterns.is_match(text) {
+        let has_patterns = !self.patterns.is_empty();
+        if has_patterns && self.patterns.is_match(text) {
             return true;
         }
-        if self.words.is_none() && self.patterns.is_empty() {
-            return false;
+        // Case doesn't count, so there is nothing new in ASCII's own looks.
+        if has_patterns && !text.is_ascii() && self.patterns.is_match(&looks::base(text)) {
+            return true;
         }
-        let mut forms = looks::forms(text).into_iter();
-        forms.any(|form| self.has_word(&form) || self.patterns.is_match(&form))
+        self.words.is_some() && looks::forms(text).iter().any(|form| self.has_word(form))
     }
 
     fn has_word(&self, form: &str) -> bool {
