@@ -21,9 +21,12 @@
 //!   give the same verdicts; what was decided is in the records, and a replay
 //!   re-reads decisions.
 //!
-//! Work per message is bounded by its length: at most twelve forms of 500
-//! characters are searched by one automaton, and patterns take time linear in
-//! the text times their compiled size (at most 8 MiB).
+//! Work per message is bounded by its length: at most sixteen forms of a text of
+//! 500 characters (each of which Unicode makes 18 at worst) are searched by one
+//! automaton, and patterns take time linear in the text times their compiled
+//! size (at most 8 MiB). Measured on one core: 5 µs for a short message in
+//! English with no lists, 7 µs with 2,000 words and three patterns, 18 and 78 µs
+//! in Russian, 0.6 ms for 500 characters made to be hard.
 //!
 //! ```
 //! # use moderate::*; use std::sync::Arc; use uuid::Uuid;

@@ -39,7 +39,6 @@ fn config() -> RulesConfig {
         user_per_minute: 4,
         room_per_minute: 12,
         acts_per_minute: 6,
-        retries_max: 5,
         bans_max: 3,
         blocked_words: vec!["spam".into()],
         links: LinkPolicy::Refuse,
@@ -137,13 +136,18 @@ proptest! {
 
         // No minute has more than the limits, and nothing that was refused is there.
         let (mut by_user, mut all, mut acts) = (HashMap::<_, Vec<u64>>::new(), vec![], vec![]);
-        let mut banned = HashMap::new();
+        let (mut banned, mut named) = (HashMap::new(), HashMap::new());
         for record in records {
             match record {
                 ChatRecord::Message(message) => {
                     let at = message.sent_at_us;
                     by_user.entry(message.user_id).or_default().push(at);
                     all.push(at);
+                    if let Some(client_id) = &message.client_id {
+                        let before = named.insert((message.user_id, client_id), at);
+                        let is_retry = before.is_some_and(|before| at < before + 300 * S);
+                        prop_assert!(!is_retry, "a retry of a known message");
+                    }
                     prop_assert!(!message.text.contains("spam") && !message.text.is_empty());
                     prop_assert!(message.text.chars().count() <= 500);
                     let until: Option<&Option<u64>> = banned.get(&message.user_id);

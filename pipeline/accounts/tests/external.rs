@@ -57,6 +57,7 @@ impl Keys {
                    "x": text(self.ed.public_key().as_ref())}),
             // What providers publish besides, and what nobody should.
             json!({"kty": "RSA", "kid": "for-encryption", "use": "enc", "n": text(&n), "e": text(&e)}),
+            json!({"kty": "RSA", "kid": "for-rs512", "alg": "RS512", "n": text(&n), "e": text(&e)}),
             json!({"kty": "oct", "kid": "shared", "k": text(b"secret")}),
             json!({"kty": "new-kind", "kid": "later"}),
             json!("not even a key"),
@@ -200,6 +201,7 @@ async fn only_tokens_for_us_are_accepted() {
         keys.token("ES256", "ed", &good),
         keys.token("RS256", "ec", &good),
         keys.token("RS256", "for-encryption", &good),
+        keys.token("RS256", "for-rs512", &good),
         token(&header("HS256", "shared"), &good, hmac),
         token(&header("HS256", "rsa"), &good, by_modulus),
         token(&header("none", "ec"), &good, |_| Vec::new()),

@@ -82,15 +82,28 @@ pub(super) fn wrong() -> Password {
 }
 
 /// A real log whose appends can be made to fail after they were written, as
-/// they do when the answer of a broker is lost.
+/// they do when the answer of a broker is lost, and to wait.
 pub(super) struct Lossy {
     pub log: Embedded,
     pub loses_answers: AtomicBool,
+    /// Whoever holds it makes appends wait.
+    pub gate: tokio::sync::Mutex<()>,
+    /// Appends that came.
+    pub came: AtomicU64,
+}
+
+impl Lossy {
+    pub fn open(data: &Path) -> Arc<Self> {
+        let log = Embedded::open(data).unwrap();
+        Arc::new(Self { log, loses_answers: false.into(), gate: ().into(), came: 0.into() })
+    }
 }
 
 impl Log for Lossy {
     fn append_many(&self, topic: Topic, records: Vec<NewRecord>) -> Answer<'_, Vec<u64>> {
         Box::pin(async move {
+            self.came.fetch_add(1, Ordering::SeqCst);
+            drop(self.gate.lock().await);
             let offsets = self.log.append_many(topic, records).await?;
             match self.loses_answers.load(Ordering::SeqCst) {
                 true => Err(log::Error::Closed),

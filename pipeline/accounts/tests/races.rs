@@ -97,10 +97,7 @@ fn copy(from: &Path, to: &Path) {
 #[tokio::test]
 async fn a_lost_answer_never_gives_a_name_to_two() {
     let place = Place::new();
-    let log = Arc::new(Lossy {
-        log: Embedded::open(place.dir.path()).unwrap(),
-        loses_answers: false.into(),
-    });
+    let log = Lossy::open(place.dir.path());
     let accounts = place.open_on(Arc::clone(&log) as Arc<dyn Log>, place.dir.path()).await;
     let ann = accounts.sign_up(said("ann"), from(1)).await.unwrap();
     let token = accounts.log_in("ann", &right(), from(1)).await.unwrap().token;
@@ -153,6 +150,39 @@ async fn a_log_in_never_outruns_a_new_password() {
         password = new;
         place.pass(Duration::from_secs(7200));
     }
+}
+
+/// The old password was right when it was looked at, and isn't any more.
+#[tokio::test]
+async fn a_log_in_waits_for_a_password_that_is_being_changed() {
+    let place = Place::new();
+    let log = Lossy::open(place.dir.path());
+    let accounts = place.open_on(Arc::clone(&log) as Arc<dyn Log>, place.dir.path()).await;
+    accounts.sign_up(said("ann"), from(1)).await.unwrap();
+    let issued = accounts.log_in("ann", &right(), from(1)).await.unwrap();
+    let session = accounts.verify(&issued.token).unwrap();
+    let gate = log.gate.lock().await;
+    let came = log.came.load(Ordering::SeqCst);
+    let changing = tokio::spawn({
+        let accounts = accounts.clone();
+        let new = Password::new("another horse altogether");
+        async move { accounts.change_password(&session, &right(), &new, from(1)).await }
+    });
+    while log.came.load(Ordering::SeqCst) == came {
+        tokio::task::yield_now().await;
+    }
+    let hashings = accounts.hashings_total();
+    let racing = tokio::spawn({
+        let accounts = accounts.clone();
+        async move { accounts.log_in("ann", &right(), from(2)).await }
+    });
+    while accounts.hashings_total() == hashings {
+        tokio::task::yield_now().await;
+    }
+    drop(gate);
+    let error = racing.await.unwrap().unwrap_err();
+    assert!(matches!(error, AccountError::Wrong), "{error}");
+    assert!(accounts.verify(&changing.await.unwrap().unwrap().token).is_ok());
 }
 
 /// A storm of log-ins: memory and threads are bounded, and who waits too long is told so.

@@ -94,3 +94,37 @@ fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerif
         false => Err(ErrorKind::InvalidAlgorithm.into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_for_its_own_algorithm() {
+        let key = [7; 32];
+        let families = [
+            (Some(Algorithm::EdDSA), DecodingKey::from_ed_der(&key)),
+            (Some(Algorithm::ES256), DecodingKey::from_ec_der(&key)),
+            (Some(Algorithm::RS256), DecodingKey::from_rsa_raw_components(&key, &[1, 0, 1])),
+            (None, DecodingKey::from_secret(&key)),
+        ];
+        let algorithms = [
+            Algorithm::EdDSA,
+            Algorithm::ES256,
+            Algorithm::ES384,
+            Algorithm::RS256,
+            Algorithm::RS512,
+            Algorithm::PS256,
+            Algorithm::HS256,
+            Algorithm::HS512,
+        ];
+        for (own, key) in &families {
+            for algorithm in &algorithms {
+                let is_own = own.as_ref() == Some(algorithm);
+                assert_eq!(verifier(algorithm, key).is_ok(), is_own, "{own:?} {algorithm:?}");
+            }
+        }
+        assert!(signer(&Algorithm::HS256, &EncodingKey::from_secret(&key)).is_err());
+        assert!(signer(&Algorithm::EdDSA, &EncodingKey::from_secret(&key)).is_err());
+    }
+}
