@@ -14,8 +14,9 @@ use crate::clock::Clock;
 use crate::email::Email;
 use crate::entries::{ended, free_name, fresh, is_free, random_id, with_roles};
 use crate::error::AccountError;
+use crate::hashing::{HashError, Hasher};
 use crate::name::{Name, folded};
-use crate::password::{HashError, Hasher, Password, PasswordHash};
+use crate::password::{Password, PasswordHash};
 use crate::session::Session;
 use crate::store::{Users, View};
 use crate::terms::{AccountsConfig, Caller, Issued, SignUp};
@@ -265,7 +266,8 @@ impl Accounts {
         self.shared.hasher.done()
     }
 
-    /// Who the bearer of this token of ours is. Costs a signature check, some 60 µs.
+    /// Who the bearer of this token of ours is. Costs a signature check, some
+    /// 100 µs.
     ///
     /// # Errors
     /// [`TokenError`], other than [`TokenError::Provider`].

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use crate::email::EmailProblem;
+use crate::hashing::HashError;
 use crate::name::NameProblem;
-use crate::password::{HashError, PasswordProblem};
+use crate::password::PasswordProblem;
 use crate::token::{KeyRingError, TokenError};
 
 /// Why the accounts didn't do it. Says nothing secret.
@@ -107,7 +108,12 @@ impl AccountError {
                 | Self::Entry { .. }
                 | Self::Keys(_)
                 | Self::Interrupted
-                | Self::Hash(HashError::Config(_) | HashError::Failed(_) | HashError::Interrupted)
+                | Self::Hash(
+                    HashError::Config(_)
+                        | HashError::Thread(_)
+                        | HashError::Failed(_)
+                        | HashError::Interrupted
+                )
         )
     }
 }

@@ -24,6 +24,7 @@ mod clock;
 mod email;
 mod entries;
 mod error;
+mod hashing;
 mod name;
 mod password;
 mod session;
@@ -39,10 +40,9 @@ pub use accounts::Accounts;
 pub use clock::Clock;
 pub use email::{Email, EmailProblem};
 pub use error::AccountError;
+pub use hashing::{HashConfig, HashError};
 pub use name::{NAME_CHARS_MAX, NAME_CHARS_MIN, Name, NameProblem, are_alike};
-pub use password::{
-    HashConfig, HashError, PASSWORD_CHARS_MAX, PASSWORD_CHARS_MIN, Password, PasswordProblem,
-};
+pub use password::{PASSWORD_CHARS_MAX, PASSWORD_CHARS_MIN, Password, PasswordProblem};
 pub use records::UserId;
 pub use session::Session;
 pub use terms::{AccountsConfig, Caller, Issued, SignUp};

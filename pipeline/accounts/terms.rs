@@ -3,7 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::password::{HashConfig, Password};
+use crate::hashing::HashConfig;
+use crate::password::Password;
 use crate::session::Session;
 use crate::throttle::ThrottleConfig;
 use crate::token::Provider;
