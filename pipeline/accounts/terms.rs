@@ -19,7 +19,7 @@ pub struct AccountsConfig {
     pub session_life: Duration,
     /// How far clocks may differ.
     pub leeway: Duration,
-    /// How old the key that signs may become; see [`Accounts::maintain`].
+    /// How old the key that signs may become; see [`crate::Accounts::maintain`].
     pub rotate_every: Duration,
     /// Accounts that this server takes; some 600 bytes of memory each.
     pub users_max: usize,
@@ -49,9 +49,9 @@ impl Default for AccountsConfig {
 /// What somebody who signs up says. `Debug` shows the name only.
 #[derive(Clone)]
 pub struct SignUp {
-    /// See [`Name`].
+    /// See [`crate::Name`].
     pub name: String,
-    /// See [`Email`].
+    /// See [`crate::Email`].
     pub email: String,
     /// 8 to 128 characters.
     pub password: Password,
