@@ -23,6 +23,7 @@ mod rendition;
 pub mod schema;
 mod time;
 mod track;
+mod user;
 mod view;
 
 pub use event::{StreamEvent, StreamState};
@@ -35,4 +36,5 @@ pub use pieces::Pieces;
 pub use rendition::{ParseRenditionError, Rendition, Rung};
 pub use time::MediaTime;
 pub use track::{Codec, Kind, TrackInit};
+pub use user::UserId;
 pub use view::View;
