@@ -262,7 +262,7 @@ impl Ring {
         let first = self.frames.partition_point(|frame| frame.offset < from);
         let mut bytes = BytesMut::new();
         let mut bounds = Vec::new();
-        let (mut next, mut seq) = (from, self.seq_before(from));
+        let (mut next, mut seq) = (from, self.seq_before(from).unwrap_or(self.gone));
         for index in first..self.frames.len() {
             let frame = self.frames[index];
             let end = self.frames.get(index + 1).map_or(self.head, |after| after.offset);
@@ -290,23 +290,14 @@ impl Ring {
         to.extend_from_slice(&self.bytes[..len - first]);
     }
 
-    /// The number of the last message before `offset`, as far as that is known: never one
-    /// that the reader at `offset` doesn't have.
-    pub fn seq_before(&self, offset: u64) -> u64 {
-        let next = self.frames.partition_point(|frame| frame.offset < offset);
-        match next.checked_sub(1).and_then(|index| self.frames.get(index)) {
-            Some(frame) => frame.seq,
-            None => self.gone,
-        }
-    }
-
-    /// The frame boundary at or behind `offset`; None if that lies before the oldest frame.
-    pub fn boundary(&self, offset: u64) -> Option<u64> {
+    /// The number of the last message before `offset`; None if that isn't held any more.
+    pub fn seq_before(&self, offset: u64) -> Option<u64> {
         if offset < self.tail {
             return None;
         }
         let next = self.frames.partition_point(|frame| frame.offset < offset);
-        Some(self.frames.get(next).map_or(self.head, |frame| frame.offset))
+        let before = next.checked_sub(1).and_then(|index| self.frames.get(index));
+        Some(before.map_or(self.gone, |frame| frame.seq))
     }
 
     /// The room's life.
@@ -332,11 +323,6 @@ impl Ring {
     /// Frames ever pushed.
     pub fn pushed(&self) -> u64 {
         self.pushed
-    }
-
-    /// Bytes set aside, at most `bytes_max`.
-    pub fn capacity(&self) -> usize {
-        self.bytes.len()
     }
 }
 

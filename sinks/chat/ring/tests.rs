@@ -97,12 +97,11 @@ fn offsets_outside_are_behind() {
     assert_eq!(ring.copy(ring.tail() - 1, &mut Vec::new()), Err(Behind));
     assert_eq!(ring.copy(ring.head() + 1, &mut Vec::new()), Err(Behind));
     assert_eq!(ring.page(0, 1), Err(Behind));
-    assert_eq!(ring.boundary(0), None);
+    assert_eq!(ring.seq_before(0), None);
     let first = ring.page(ring.tail(), 1).unwrap();
     assert_eq!(first.frames.len(), 1);
-    assert_eq!(ring.boundary(ring.tail() + 1), Some(first.next));
-    assert_eq!(ring.seq_before(first.next), first.seq);
-    assert_eq!(ring.seq_before(ring.tail()), first.seq - 1);
+    assert_eq!(ring.seq_before(first.next), Some(first.seq));
+    assert_eq!(ring.seq_before(ring.tail()), Some(first.seq - 1));
 }
 
 proptest! {
@@ -127,7 +126,7 @@ proptest! {
             seqs.push((is_numbered.then_some(seq), text));
         }
         prop_assert_eq!(ring.head(), whole.len() as u64);
-        prop_assert!(ring.capacity() <= 4096);
+        prop_assert!(ring.bytes.len() <= 4096);
         prop_assert_eq!(all(&ring, ring.tail()), &whole[ring.tail() as usize..]);
         let page = ring.page(ring.tail(), usize::MAX).unwrap();
         let newest = &seqs[seqs.len() - page.frames.len()..];

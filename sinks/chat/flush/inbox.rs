@@ -1,0 +1,169 @@
+//! What others want of a loop: the only thing that they and it share, besides rooms.
+//!
+//! Bounded: joins and replies that find no room are refused, and it is the caller's to say
+//! so. A room's news is one word until the loop has looked, so those are bounded by rooms.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use mio::Waker;
+use parking_lot::Mutex;
+
+use super::handler::ConnectionId;
+use crate::presence::UserTag;
+use crate::ring::Start;
+use crate::room::Room;
+use crate::ws::CloseReason;
+
+/// Joins and commands that may wait, each.
+const WAITING_MAX: usize = 65_536;
+
+/// A socket that has become a WebSocket.
+#[derive(Debug)]
+pub struct Joining {
+    /// A connected stream socket: TCP, or one end of a pair whose other end somebody pumps
+    /// (TLS, say).
+    pub socket: OwnedFd,
+    /// What was read behind the request's head (hyper's `Parts::read_buf`).
+    pub already_read: Bytes,
+    /// Which room it is for.
+    pub room: Arc<Room>,
+    /// Who it is.
+    pub user: UserTag,
+    /// Where it begins.
+    pub start: Start,
+}
+
+/// The loop has too much before it; the room's front should send people to polling, or
+/// close with a code that says to come back later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{WAITING_MAX} requests wait for the flush loop; try again in a second")]
+pub struct Full;
+
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// A room has news.
+    Told(u64),
+    /// A room has ended.
+    Ended(u64, CloseReason),
+    Reply {
+        id: ConnectionId,
+        /// A whole frame.
+        bytes: Bytes,
+    },
+    Close {
+        id: ConnectionId,
+        reason: CloseReason,
+    },
+    /// Closes all sockets of somebody; in one room or in all.
+    Kick {
+        room: Option<u64>,
+        user: UserTag,
+        reason: CloseReason,
+    },
+    Stop(CloseReason),
+}
+
+/// One loop's.
+#[derive(Debug)]
+pub struct Inbox {
+    queue: Mutex<Queue>,
+    /// Sockets that joined or wait to, for placing new ones.
+    load: AtomicUsize,
+    is_woken: AtomicBool,
+    waker: Waker,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    commands: Vec<Command>,
+    joins: VecDeque<Joining>,
+}
+
+impl Inbox {
+    pub(crate) fn new(waker: Waker) -> Self {
+        Self {
+            queue: Mutex::default(),
+            load: AtomicUsize::new(0),
+            is_woken: AtomicBool::new(false),
+            waker,
+        }
+    }
+
+    pub(crate) fn join(&self, joining: Joining) -> Result<(), Full> {
+        {
+            let mut queue = self.queue.lock();
+            if queue.joins.len() >= WAITING_MAX {
+                return Err(Full);
+            }
+            queue.joins.push_back(joining);
+        }
+        self.load.fetch_add(1, Ordering::Relaxed);
+        self.wake();
+        Ok(())
+    }
+
+    pub(crate) fn command(&self, command: Command) -> Result<(), Full> {
+        {
+            let mut queue = self.queue.lock();
+            if queue.commands.len() >= WAITING_MAX {
+                return Err(Full);
+            }
+            queue.commands.push(command);
+        }
+        self.wake();
+        Ok(())
+    }
+
+    /// A room has news. Never refused: each room has one word here at a time.
+    pub(crate) fn tell(&self, room: u64) {
+        self.queue.lock().commands.push(Command::Told(room));
+        self.wake();
+    }
+
+    /// A room has ended. Never refused: each room ends once.
+    pub(crate) fn end(&self, room: u64, reason: CloseReason) {
+        self.queue.lock().commands.push(Command::Ended(room, reason));
+        self.wake();
+    }
+
+    /// The loop has to stop. Never refused.
+    pub(crate) fn stop(&self, reason: CloseReason) {
+        self.queue.lock().commands.push(Command::Stop(reason));
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if self.is_woken.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        if let Err(error) = self.waker.wake() {
+            tracing::error!(%error, "a flush loop can't be woken");
+        }
+    }
+
+    /// The loop takes what is there.
+    pub(crate) fn drain(&self, commands: &mut Vec<Command>, joins: &mut VecDeque<Joining>) {
+        self.is_woken.store(false, Ordering::Release);
+        let mut queue = self.queue.lock();
+        std::mem::swap(&mut queue.commands, commands);
+        joins.append(&mut queue.joins);
+    }
+
+    pub(crate) fn load(&self) -> usize {
+        self.load.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn gone(&self) {
+        self.load.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Wakes a loop whose poll is `registry`'s.
+pub(crate) fn waker(registry: &mio::Registry) -> io::Result<Waker> {
+    Waker::new(registry, super::turn::WAKER)
+}

@@ -1,0 +1,113 @@
+//! What viewers say.
+
+use std::borrow::Cow;
+
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
+
+use super::connection::Phase;
+use super::handler::Left;
+use super::stats::count;
+use super::turn::Loop;
+use crate::ws::{CloseCode, CloseReason, Incoming, Limits, Opcode, frame};
+
+/// Full reads of one connection in one turn: who sends much waits for the others.
+const READS: usize = 4;
+
+impl Loop {
+    /// Reads a socket until it is empty; with `to_end` also beyond a short read, since the
+    /// kernel tells of the end but once.
+    pub fn readable(&mut self, key: usize, to_end: bool) {
+        let mut input = std::mem::take(&mut self.input);
+        let mut reads = 0;
+        loop {
+            let Some(connection) = self.connections.get(key) else { break };
+            match recv(&connection.socket, &mut input[..], RecvFlags::DONTWAIT) {
+                Ok((_, 0)) => {
+                    self.gone(key, &Left::Gone);
+                    break;
+                }
+                Ok((_, len)) => {
+                    self.hear(key, &mut input[..len]);
+                    if len < input.len() && !to_end {
+                        break;
+                    }
+                    reads += 1;
+                    if reads == READS {
+                        self.call_again(key);
+                        break;
+                    }
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => break,
+                Err(_) => {
+                    self.gone(key, &Left::Gone);
+                    break;
+                }
+            }
+        }
+        self.input = input;
+    }
+
+    /// Takes bytes of a viewer.
+    pub fn hear(&mut self, key: usize, bytes: &mut [u8]) {
+        let limits = Limits { message_bytes_max: self.config.message_bytes_max };
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let Some(connection) = self.connections.get_mut(key) else { return };
+            connection.is_asked = false;
+            if connection.phase != Phase::Open {
+                return;
+            }
+            let used = match connection.parser.next(rest, limits) {
+                Ok((used, None)) => used,
+                Ok((used, Some(incoming))) => {
+                    self.obey(key, incoming);
+                    used
+                }
+                Err(violation) => {
+                    let reason = CloseReason::new(violation.code(), violation.to_string());
+                    self.end_with(key, &reason.payload(), &Left::Violation(violation));
+                    return;
+                }
+            };
+            rest = &mut rest[used..];
+        }
+    }
+
+    fn obey(&mut self, key: usize, incoming: Incoming<'_>) {
+        let is_well = match incoming {
+            Incoming::Text(text) => {
+                count(&self.stats.received, 1);
+                self.with_handler(key, |handler, who| handler.text(who, &text))
+            }
+            Incoming::Binary(bytes) => self.binary(key, &bytes),
+            Incoming::Ping(payload) => {
+                self.put(key, &frame(Opcode::Pong, &payload));
+                true
+            }
+            Incoming::Pong => true,
+            Incoming::Close(reason) => {
+                let code = reason.map(|reason| reason.code);
+                let payload = code.map_or(Cow::Borrowed(&[][..]), |code| {
+                    Cow::Owned(CloseReason::new(code, "").payload())
+                });
+                self.end_with(key, &payload, &Left::Closed(code));
+                true
+            }
+        };
+        if !is_well {
+            self.end(key, CloseReason::new(CloseCode(1011), "the server made a mistake"));
+        }
+    }
+
+    fn binary(&mut self, key: usize, bytes: &[u8]) -> bool {
+        if !self.config.takes_binary {
+            let reason = CloseReason::new(CloseCode::UNSUPPORTED, "chat is text");
+            self.end_with(key, &reason.payload(), &Left::Binary);
+            return true;
+        }
+        count(&self.stats.received, 1);
+        self.with_handler(key, |handler, who| handler.binary(who, bytes))
+    }
+}

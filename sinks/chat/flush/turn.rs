@@ -1,0 +1,291 @@
+//! A loop: its state, and one turn after the other.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use mio::{Events, Poll, Token};
+use slab::Slab;
+
+use super::connection::Connection;
+use super::handler::{ConnectionId, Handler, Who};
+use super::inbox::{Command, Inbox, Joining};
+use super::members::Members;
+use super::outlet::Outlet;
+use super::pace::{Pace, TICK};
+use super::stats::Stats;
+use super::{FlushConfig, JOINS_BUDGET, VISITS_BUDGET};
+use crate::ws::CloseReason;
+
+pub(super) const WAKER: Token = Token(usize::MAX);
+/// Sockets heard in one turn.
+const EVENTS: usize = 1024;
+/// Bytes read at once; shared by all sockets.
+const READ_BYTES: usize = 64 * 1024;
+/// How often pings, deadlines and windows are looked at.
+pub(super) const BEAT: Duration = Duration::from_millis(100);
+
+pub(super) struct Loop {
+    pub index: usize,
+    pub config: FlushConfig,
+    pub poll: Poll,
+    pub inbox: Arc<Inbox>,
+    pub stats: Arc<Stats>,
+    pub handler: Arc<dyn Handler>,
+    pub connections: Slab<Connection>,
+    pub generation: u32,
+    pub rooms: Slab<Members>,
+    pub rooms_by_id: HashMap<u64, u32>,
+    /// Rooms in which somebody doesn't have the newest yet.
+    pub active: Vec<u32>,
+    /// Sockets that wait to join.
+    pub joins: VecDeque<Joining>,
+    /// Connections that had more to read or to get than one turn gives them.
+    pub again: Vec<ConnectionId>,
+    pub outlet: Outlet,
+    pub pace: Pace,
+    pub fan_out: super::fan_out::Scratch,
+    pub input: Vec<u8>,
+    pub now: Instant,
+    pub beat: u32,
+    beat_at: Instant,
+    accrued_at: Instant,
+    /// Set by a stop: when the last are dropped.
+    ends_at: Option<Instant>,
+}
+
+impl Loop {
+    pub fn new(
+        index: usize,
+        config: FlushConfig,
+        poll: Poll,
+        inbox: Arc<Inbox>,
+        stats: Arc<Stats>,
+        handler: Arc<dyn Handler>,
+    ) -> io::Result<Self> {
+        let outlet = Outlet::new(config.send_by)?;
+        tracing::debug!(index, by = outlet.name(), "flush loop");
+        let now = Instant::now();
+        Ok(Self {
+            index,
+            poll,
+            inbox,
+            stats,
+            handler,
+            connections: Slab::new(),
+            generation: 0,
+            rooms: Slab::new(),
+            rooms_by_id: HashMap::new(),
+            active: Vec::new(),
+            joins: VecDeque::new(),
+            again: Vec::new(),
+            outlet,
+            pace: Pace::new(config.window),
+            fan_out: super::fan_out::Scratch::default(),
+            input: vec![0; READ_BYTES],
+            now,
+            beat: 0,
+            beat_at: now,
+            accrued_at: now,
+            ends_at: None,
+            config,
+        })
+    }
+
+    pub fn run(&mut self) {
+        let mut events = Events::with_capacity(EVENTS);
+        while !self.is_over() {
+            let timeout = self.timeout();
+            if let Err(error) = self.poll.poll(&mut events, Some(timeout))
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                tracing::error!(%error, "a flush loop can't wait for its sockets, and ends");
+                return;
+            }
+            self.now = Instant::now();
+            self.take_inbox();
+            for event in &events {
+                if event.token() == WAKER {
+                    continue;
+                }
+                let key = event.token().0;
+                if event.is_writable() {
+                    self.writable(key);
+                }
+                if event.is_readable() || event.is_error() {
+                    self.readable(key, event.is_read_closed() || event.is_error());
+                }
+            }
+            self.take_again();
+            self.take_joins();
+            self.visit();
+            self.keep();
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.ends_at.is_some_and(|end| self.connections.is_empty() || self.now >= end)
+    }
+
+    fn timeout(&self) -> Duration {
+        let has_due = |room: &u32| self.rooms.get(*room as usize).is_some_and(|r| r.due() > 0);
+        if !self.joins.is_empty() || !self.again.is_empty() || self.active.iter().any(has_due) {
+            return Duration::ZERO;
+        }
+        let now = Instant::now();
+        let beat = (self.beat_at + BEAT).saturating_duration_since(now);
+        if self.active.is_empty() {
+            return beat;
+        }
+        beat.min((self.accrued_at + TICK).saturating_duration_since(now))
+    }
+
+    fn take_inbox(&mut self) {
+        let mut commands = Vec::new();
+        self.inbox.drain(&mut commands, &mut self.joins);
+        for command in commands {
+            match command {
+                Command::Told(id) => self.told(id),
+                Command::Ended(id, reason) => self.end_room(id, &reason),
+                Command::Reply { id, bytes } => {
+                    if let Some(key) = self.find(id) {
+                        self.reply(key, &bytes);
+                    }
+                }
+                Command::Close { id, reason } => {
+                    if let Some(key) = self.find(id) {
+                        self.end(key, reason);
+                    }
+                }
+                Command::Kick { room, user, reason } => self.kick(room, user, &reason),
+                Command::Stop(reason) => self.stop(&reason),
+            }
+        }
+    }
+
+    /// The connection's key, if it is still that connection.
+    pub fn find(&self, id: ConnectionId) -> Option<usize> {
+        let connection = self.connections.get(id.key())?;
+        (connection.generation == id.generation()).then_some(id.key())
+    }
+
+    pub fn id(&self, key: usize, connection: &Connection) -> ConnectionId {
+        ConnectionId::new(self.index, connection.generation, key)
+    }
+
+    /// Calls the handler about a viewer; false if it panicked.
+    pub fn with_handler(&self, key: usize, call: impl FnOnce(&dyn Handler, Who<'_>)) -> bool {
+        let Some(connection) = self.connections.get(key) else { return true };
+        let Some(members) = self.rooms.get(connection.room as usize) else { return true };
+        let who = Who {
+            id: self.id(key, connection),
+            user: connection.user,
+            room: &members.room,
+            inbox: &self.inbox,
+        };
+        let call = std::panic::AssertUnwindSafe(|| call(&*self.handler, who));
+        let outcome = std::panic::catch_unwind(call);
+        if outcome.is_err() {
+            tracing::error!(connection = ?who.id, "the chat handler panicked");
+        }
+        outcome.is_ok()
+    }
+
+    fn take_joins(&mut self) {
+        if self.ends_at.is_some() {
+            self.joins.clear();
+        }
+        let until = self.now + JOINS_BUDGET;
+        while let Some(joining) = self.joins.pop_front() {
+            self.join(joining);
+            if Instant::now() >= until {
+                break;
+            }
+        }
+    }
+
+    fn take_again(&mut self) {
+        for id in std::mem::take(&mut self.again) {
+            if let Some(key) = self.find(id) {
+                self.catch_up(key);
+            }
+            if let Some(key) = self.find(id) {
+                self.readable(key, true);
+            }
+        }
+    }
+
+    /// Makes the visits that are due, room after room, until the turn's time is over.
+    fn visit(&mut self) {
+        if self.active.is_empty() {
+            self.accrued_at = self.now;
+            return;
+        }
+        let passed = self.now.saturating_duration_since(self.accrued_at);
+        let is_tick = passed >= TICK;
+        if is_tick {
+            self.accrued_at = self.now;
+        }
+        let mut left_over = 0;
+        let until = Instant::now() + VISITS_BUDGET;
+        let mut is_time_over = false;
+        // The room that the last turn ended in is last now, so that each gets its share.
+        for _ in 0..self.active.len() {
+            let room = self.active[0];
+            self.active.rotate_left(1);
+            self.accrue(room, if is_tick { passed } else { Duration::ZERO });
+            while !is_time_over && self.flush_batch(room) {
+                is_time_over = Instant::now() >= until;
+            }
+            left_over += self.rooms.get(room as usize).map_or(0, Members::due);
+        }
+        self.active.retain(|room| self.rooms.get(*room as usize).is_some_and(|r| r.is_active));
+        self.pace.left_over(left_over);
+    }
+
+    fn accrue(&mut self, room: u32, passed: Duration) {
+        let Some(members) = self.rooms.get_mut(room as usize) else { return };
+        members.accrue(passed);
+    }
+
+    /// Pings, deadlines and windows, ten times a second.
+    fn keep(&mut self) {
+        let passed = self.now.saturating_duration_since(self.beat_at);
+        if passed < BEAT {
+            return;
+        }
+        self.beat_at = self.now;
+        self.beat += 1;
+        self.survey(passed);
+        self.look_after_viewers();
+    }
+
+    fn survey(&mut self, passed: Duration) {
+        for (_, members) in &mut self.rooms {
+            members.count(passed);
+        }
+        self.pace.survey(self.rooms.iter().map(|(_, members)| (members.rate, members.len())));
+        let mut longest = Duration::ZERO;
+        for (_, members) in &mut self.rooms {
+            members.window = self.pace.window(members.rate);
+            longest = longest.max(members.window);
+        }
+        self.stats.window_us.store(longest.as_micros() as u64, Ordering::Relaxed);
+        self.stats.lag_us.store(self.pace.lag().as_micros() as u64, Ordering::Relaxed);
+        self.stats.connections.store(self.connections.len() as u64, Ordering::Relaxed);
+    }
+
+    fn stop(&mut self, reason: &CloseReason) {
+        if self.ends_at.is_some() {
+            return;
+        }
+        self.ends_at = Some(self.now + self.config.linger);
+        self.joins.clear();
+        let keys: Vec<usize> = self.connections.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            self.end(key, reason.clone());
+        }
+    }
+}
