@@ -162,12 +162,11 @@ proptest! {
                         for seq in (first + 1..=400).take(stays) {
                             assert_eq!(viewer.text(), text(seq));
                         }
-                        viewer.say("enough");
                     });
                 }
                 scope.spawn(|| fixture.publish(1..=400, text));
             });
-            fixture.handler.wait(|told| told.said.len() == viewers.len());
+            fixture.handler.wait(|told| told.left.len() == viewers.len());
         });
     }
 }
