@@ -1,0 +1,148 @@
+//! A thread's share of the viewers: opens them a few at a time, then listens.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token, Waker};
+use socket2::{Domain, Socket, Type};
+
+use crate::marker::Marks;
+use crate::viewer::{Around, Findings, Stage, Viewer};
+
+const WAKER: Token = Token(usize::MAX);
+const READ_BYTES: usize = 256 * 1024;
+/// Source addresses: from each a client has only some twenty-eight thousand ports.
+const SOURCES: usize = 64;
+
+/// What threads and their starter share.
+#[derive(Debug, Default)]
+pub struct Shared {
+    /// Viewers that are in the room, were refused, or have ended.
+    pub open: AtomicUsize,
+    pub failed: AtomicUsize,
+    /// 0 while viewers join, 1 when all are there, 2: stop.
+    pub phase: AtomicUsize,
+    /// The greatest number that each viewer has at least, once it stops.
+    pub published: AtomicU64,
+    /// Numbers that viewers lacked at the end.
+    pub lost: AtomicU64,
+    /// Texts for the first viewer to say.
+    pub outbox: std::sync::Mutex<Vec<String>>,
+}
+
+pub struct Crowd {
+    pub address: SocketAddr,
+    pub request: Vec<u8>,
+    pub viewers: usize,
+    /// The first viewer's number, for spreading them over source addresses.
+    pub first: usize,
+    pub opening_max: usize,
+    pub run: Option<u64>,
+    pub shared: Arc<Shared>,
+}
+
+impl Crowd {
+    /// Runs until the phase is 2.
+    pub fn run(self, mut poll: Poll) -> io::Result<Findings> {
+        let mut findings = Findings::default();
+        let marks = Marks::default();
+        let mut viewers: Vec<Viewer> = Vec::with_capacity(self.viewers);
+        let mut buffer = vec![0; READ_BYTES];
+        let mut events = Events::with_capacity(4096);
+        // Counted apart, since stages change within a viewer's calls.
+        let mut opening = 0;
+        loop {
+            let phase = self.shared.phase.load(Ordering::Acquire);
+            if phase == 2 {
+                break;
+            }
+            while viewers.len() < self.viewers && opening < self.opening_max {
+                let stream = self.connect(self.first + viewers.len())?;
+                let mut viewer = Viewer::new(stream);
+                let interest = Interest::READABLE | Interest::WRITABLE;
+                poll.registry().register(&mut viewer.stream, Token(viewers.len()), interest)?;
+                viewers.push(viewer);
+                opening += 1;
+            }
+            match poll.poll(&mut events, Some(Duration::from_millis(50))) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                _ => {}
+            }
+            let around = Around {
+                request: &self.request,
+                marks: &marks,
+                run: self.run,
+                phase: self.shared.phase.load(Ordering::Acquire).min(1),
+            };
+            for event in &events {
+                if event.token() == WAKER {
+                    continue;
+                }
+                let Some(viewer) = viewers.get_mut(event.token().0) else { continue };
+                let before = viewer.stage;
+                if event.is_writable() {
+                    viewer.writable(&around, &mut findings);
+                }
+                if event.is_readable() || event.is_error() {
+                    viewer.readable(&mut buffer, &around, &mut findings);
+                }
+                self.note(before, viewer.stage, &mut opening);
+            }
+            if self.first == 0 {
+                let texts = self.shared.outbox.lock().map(|mut texts| std::mem::take(&mut *texts));
+                for text in texts.unwrap_or_default() {
+                    viewers[0].say(&text, &mut findings);
+                }
+            }
+        }
+        let published = self.shared.published.load(Ordering::Acquire);
+        let lost = viewers
+            .iter()
+            .filter(|viewer| viewer.stage == Stage::Open)
+            .map(|viewer| published.saturating_sub(viewer.last.unwrap_or(0)))
+            .sum();
+        self.shared.lost.fetch_add(lost, Ordering::AcqRel);
+        Ok(findings)
+    }
+
+    fn note(&self, before: Stage, now: Stage, opening: &mut usize) {
+        if before == now {
+            return;
+        }
+        if before == Stage::Opening {
+            *opening -= 1;
+            if now == Stage::Open {
+                self.shared.open.fetch_add(1, Ordering::AcqRel);
+            }
+        }
+        if now == Stage::Over {
+            self.shared.failed.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    fn connect(&self, number: usize) -> io::Result<TcpStream> {
+        let socket = Socket::new(Domain::for_address(self.address), Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        socket.set_tcp_nodelay(true)?;
+        if self.address.ip().is_loopback() && self.address.is_ipv4() {
+            let source = IpAddr::V4(Ipv4Addr::new(127, 0, 1, (number % SOURCES) as u8 + 1));
+            socket.bind(&SocketAddr::new(source, 0).into())?;
+        }
+        match socket.connect(&self.address.into()) {
+            Ok(()) => {}
+            Err(error)
+                if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(TcpStream::from_std(socket.into()))
+    }
+}
+
+/// What wakes a crowd that waits.
+pub fn waker(poll: &Poll) -> io::Result<Waker> {
+    Waker::new(poll.registry(), WAKER)
+}
