@@ -26,8 +26,10 @@ pub struct Shared {
     pub failed: AtomicUsize,
     /// 0 while viewers join, 1 when all are there, 2: stop.
     pub phase: AtomicUsize,
-    /// The greatest number that each viewer has at least, once it stops.
+    /// The last number, once all are published.
     pub published: AtomicU64,
+    /// Threads whose viewers all have that.
+    pub complete: AtomicUsize,
     /// Numbers that viewers lacked at the end.
     pub lost: AtomicU64,
     /// Texts for the first viewer to say.
@@ -55,6 +57,7 @@ impl Crowd {
         let mut events = Events::with_capacity(4096);
         // Counted apart, since stages change within a viewer's calls.
         let mut opening = 0;
+        let mut is_complete = false;
         loop {
             let phase = self.shared.phase.load(Ordering::Acquire);
             if phase == 2 {
@@ -92,6 +95,11 @@ impl Crowd {
                 }
                 self.note(before, viewer.stage, &mut opening);
             }
+            let is_published = self.shared.published.load(Ordering::Acquire) > 0;
+            if is_published && !is_complete && self.lacking(&viewers) == 0 {
+                is_complete = true;
+                self.shared.complete.fetch_add(1, Ordering::AcqRel);
+            }
             if self.first == 0 {
                 let texts = self.shared.outbox.lock().map(|mut texts| std::mem::take(&mut *texts));
                 for text in texts.unwrap_or_default() {
@@ -99,14 +107,15 @@ impl Crowd {
                 }
             }
         }
-        let published = self.shared.published.load(Ordering::Acquire);
-        let lost = viewers
-            .iter()
-            .filter(|viewer| viewer.stage == Stage::Open)
-            .map(|viewer| published.saturating_sub(viewer.last.unwrap_or(0)))
-            .sum();
-        self.shared.lost.fetch_add(lost, Ordering::AcqRel);
+        self.shared.lost.fetch_add(self.lacking(&viewers), Ordering::AcqRel);
         Ok(findings)
+    }
+
+    /// Numbers up to the last that viewers don't have yet.
+    fn lacking(&self, viewers: &[Viewer]) -> u64 {
+        let published = self.shared.published.load(Ordering::Acquire);
+        let open = viewers.iter().filter(|viewer| viewer.stage == Stage::Open);
+        open.map(|viewer| published.saturating_sub(viewer.last.unwrap_or(0))).sum()
     }
 
     fn note(&self, before: Stage, now: Stage, opening: &mut usize) {

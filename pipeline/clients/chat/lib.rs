@@ -32,8 +32,8 @@ pub use viewer::Findings;
 
 use crowd::{Crowd, Shared};
 
-/// How long viewers may take for what is still on its way at the end.
-const DRAIN: Duration = Duration::from_secs(3);
+/// How long viewers may at most take for what is still on its way at the end.
+const DRAIN: Duration = Duration::from_secs(10);
 
 /// Who sends the marked messages.
 pub enum Publish {
@@ -163,7 +163,10 @@ pub fn run(mut options: Options) -> Result<Report, LoadError> {
     let measured = measuring.elapsed();
     if own && opened.is_ok() {
         shared.published.store(published, Ordering::Release);
-        sleep(DRAIN);
+        let until = Instant::now() + DRAIN;
+        while shared.complete.load(Ordering::Acquire) < count && Instant::now() < until {
+            sleep(Duration::from_millis(5));
+        }
     }
     shared.phase.store(2, Ordering::Release);
     let mut findings = Findings::default();

@@ -56,7 +56,7 @@ struct Relay {
 impl Handler for Relay {
     fn text(&self, who: Who<'_>, text: &str) {
         if self.is_echo {
-            let _full = who.reply(text);
+            who.reply(text);
             return;
         }
         let mut seq = self.seq.lock();
@@ -66,7 +66,7 @@ impl Handler for Relay {
     }
 
     fn binary(&self, who: Who<'_>, bytes: &[u8]) {
-        let _full = who.reply_binary(bytes);
+        who.reply_binary(bytes);
     }
 }
 

@@ -1,11 +1,9 @@
 //! Who is told of viewers, and what they are told.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
-use super::inbox::{Command, Full, Inbox};
 use crate::presence::UserTag;
 use crate::ring::Position;
 use crate::room::Room;
@@ -50,25 +48,30 @@ pub struct Who<'a> {
     pub user: UserTag,
     /// The room it is in.
     pub room: &'a Arc<Room>,
-    pub(crate) inbox: &'a Arc<Inbox>,
+    pub(super) answers: &'a RefCell<Answers>,
+}
+
+/// What a handler answers while it is called; sent when it returns.
+#[derive(Debug, Default)]
+pub(super) struct Answers {
+    pub frames: Vec<Vec<u8>>,
+    pub close: Option<CloseReason>,
 }
 
 impl Who<'_> {
-    /// Sends a text to this viewer alone.
-    pub fn reply(&self, text: &str) -> Result<(), Full> {
-        let bytes = Bytes::from(frame(Opcode::Text, text.as_bytes()));
-        self.inbox.command(Command::Reply { id: self.id, bytes })
+    /// Sends a text to this viewer alone, before anything that it says next is heard.
+    pub fn reply(&self, text: &str) {
+        self.answers.borrow_mut().frames.push(frame(Opcode::Text, text.as_bytes()));
     }
 
     /// Sends bytes to this viewer alone.
-    pub fn reply_binary(&self, payload: &[u8]) -> Result<(), Full> {
-        let bytes = Bytes::from(frame(Opcode::Binary, payload));
-        self.inbox.command(Command::Reply { id: self.id, bytes })
+    pub fn reply_binary(&self, payload: &[u8]) {
+        self.answers.borrow_mut().frames.push(frame(Opcode::Binary, payload));
     }
 
-    /// Closes this viewer's connection.
-    pub fn close(&self, reason: CloseReason) -> Result<(), Full> {
-        self.inbox.command(Command::Close { id: self.id, reason })
+    /// Closes this viewer's connection, behind what was replied.
+    pub fn close(&self, reason: CloseReason) {
+        self.answers.borrow_mut().close = Some(reason);
     }
 }
 
@@ -111,7 +114,7 @@ pub trait Handler: Send + Sync + 'static {
         let _ = (who, bytes);
     }
 
-    /// A viewer left. Called once for each that joined.
+    /// A viewer left. Called once for each that joined; there is nobody to reply to.
     fn left(&self, who: Who<'_>, why: &Left) {
         let _ = (who, why);
     }

@@ -1,7 +1,5 @@
 //! What viewers say.
 
-use std::borrow::Cow;
-
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
@@ -20,8 +18,7 @@ impl Loop {
     pub fn readable(&mut self, key: usize, to_end: bool) {
         let mut input = std::mem::take(&mut self.input);
         let mut reads = 0;
-        loop {
-            let Some(connection) = self.connections.get(key) else { break };
+        while let Some(connection) = self.connections.get(key) {
             match recv(&connection.socket, &mut input[..], RecvFlags::DONTWAIT) {
                 Ok((_, 0)) => {
                     self.gone(key, &Left::Gone);
@@ -76,38 +73,26 @@ impl Loop {
     }
 
     fn obey(&mut self, key: usize, incoming: Incoming<'_>) {
-        let is_well = match incoming {
+        match incoming {
             Incoming::Text(text) => {
                 count(&self.stats.received, 1);
-                self.with_handler(key, |handler, who| handler.text(who, &text))
+                self.call(key, |handler, who| handler.text(who, &text));
             }
-            Incoming::Binary(bytes) => self.binary(key, &bytes),
-            Incoming::Ping(payload) => {
-                self.put(key, &frame(Opcode::Pong, &payload));
-                true
+            Incoming::Binary(bytes) if self.config.takes_binary => {
+                count(&self.stats.received, 1);
+                self.call(key, |handler, who| handler.binary(who, &bytes));
             }
-            Incoming::Pong => true,
+            Incoming::Binary(_) => {
+                let reason = CloseReason::new(CloseCode::UNSUPPORTED, "chat is text");
+                self.end_with(key, &reason.payload(), &Left::Binary);
+            }
+            Incoming::Ping(payload) => self.put(key, &frame(Opcode::Pong, &payload)),
+            Incoming::Pong => {}
             Incoming::Close(reason) => {
                 let code = reason.map(|reason| reason.code);
-                let payload = code.map_or(Cow::Borrowed(&[][..]), |code| {
-                    Cow::Owned(CloseReason::new(code, "").payload())
-                });
-                self.end_with(key, &payload, &Left::Closed(code));
-                true
+                let payload = code.map(|code| CloseReason::new(code, "").payload());
+                self.end_with(key, &payload.unwrap_or_default(), &Left::Closed(code));
             }
-        };
-        if !is_well {
-            self.end(key, CloseReason::new(CloseCode(1011), "the server made a mistake"));
         }
-    }
-
-    fn binary(&mut self, key: usize, bytes: &[u8]) -> bool {
-        if !self.config.takes_binary {
-            let reason = CloseReason::new(CloseCode::UNSUPPORTED, "chat is text");
-            self.end_with(key, &reason.payload(), &Left::Binary);
-            return true;
-        }
-        count(&self.stats.received, 1);
-        self.with_handler(key, |handler, who| handler.binary(who, bytes))
     }
 }

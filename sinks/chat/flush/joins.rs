@@ -13,7 +13,7 @@ use super::members::Members;
 use super::stats::count;
 use super::turn::Loop;
 use crate::room::{Listener, Room};
-use crate::ws::{CloseCode, CloseReason, Opcode, Parser, frame};
+use crate::ws::{Opcode, Parser, frame};
 
 impl Loop {
     /// Takes a socket in: greeting, what it missed, and what it already said.
@@ -53,13 +53,9 @@ impl Loop {
             self.end(key, reason);
             return;
         }
-        let mut greeting = None;
-        if !self.with_handler(key, |handler, who| greeting = handler.joined(who, &position)) {
-            self.end(key, CloseReason::new(CloseCode(1011), ""));
-            return;
-        }
+        let greeting = self.call(key, |handler, who| handler.joined(who, &position)).flatten();
         if let Some(text) = greeting {
-            self.put(key, &frame(Opcode::Text, text.as_bytes()));
+            self.reply(key, &frame(Opcode::Text, text.as_bytes()));
         }
         self.catch_up(key);
         if !already_read.is_empty() {

@@ -149,12 +149,14 @@ impl Loop {
 
     /// False if it isn't in a room (any more).
     fn leave_room(&mut self, key: usize, why: &Left) -> bool {
-        if self.connections.get(key).is_none_or(|connection| connection.phase != Phase::Open) {
+        let until = self.beat;
+        let Some(connection) = self.connections.get_mut(key) else { return false };
+        if connection.phase != Phase::Open {
             return false;
         }
-        self.with_handler(key, |handler, who| handler.left(who, why));
-        let Some(connection) = self.connections.get_mut(key) else { return false };
-        connection.phase = Phase::Closing { until: self.beat };
+        connection.phase = Phase::Closing { until };
+        self.call(key, |handler, who| handler.left(who, why));
+        let Some(connection) = self.connections.get(key) else { return false };
         let (room, place, user) = (connection.room, connection.place, connection.user);
         let Some(members) = self.rooms.get_mut(room as usize) else { return false };
         members.room.presence().leave(user);

@@ -30,7 +30,7 @@ pub(super) struct Write<'a> {
 pub(super) enum Outlet {
     Send,
     #[cfg(target_os = "linux")]
-    Uring(super::uring::Uring),
+    Uring(Box<super::uring::Uring>),
 }
 
 impl Outlet {
@@ -38,7 +38,7 @@ impl Outlet {
         #[cfg(target_os = "linux")]
         if by != SendBy::Send {
             match super::uring::Uring::new(BATCH) {
-                Ok(uring) => return Ok(Self::Uring(uring)),
+                Ok(uring) => return Ok(Self::Uring(Box::new(uring))),
                 Err(error) if by == SendBy::Uring => return Err(error),
                 Err(error) => {
                     tracing::info!(%error, "the kernel gives no io_uring; windows go by send");

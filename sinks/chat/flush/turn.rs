@@ -1,5 +1,6 @@
 //! A loop: its state, and one turn after the other.
 
+use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
@@ -10,14 +11,14 @@ use mio::{Events, Poll, Token};
 use slab::Slab;
 
 use super::connection::Connection;
-use super::handler::{ConnectionId, Handler, Who};
+use super::handler::{Answers, ConnectionId, Handler, Who};
 use super::inbox::{Command, Inbox, Joining};
 use super::members::Members;
 use super::outlet::Outlet;
 use super::pace::{Pace, TICK};
 use super::stats::Stats;
 use super::{FlushConfig, JOINS_BUDGET, VISITS_BUDGET};
-use crate::ws::CloseReason;
+use crate::ws::{CloseCode, CloseReason};
 
 pub(super) const WAKER: Token = Token(usize::MAX);
 /// Sockets heard in one turn.
@@ -175,22 +176,36 @@ impl Loop {
         ConnectionId::new(self.index, connection.generation, key)
     }
 
-    /// Calls the handler about a viewer; false if it panicked.
-    pub fn with_handler(&self, key: usize, call: impl FnOnce(&dyn Handler, Who<'_>)) -> bool {
-        let Some(connection) = self.connections.get(key) else { return true };
-        let Some(members) = self.rooms.get(connection.room as usize) else { return true };
+    /// Calls the handler about a viewer and sends what it answers; a panic ends the connection.
+    pub fn call<T>(
+        &mut self,
+        key: usize,
+        call: impl FnOnce(&dyn Handler, Who<'_>) -> T,
+    ) -> Option<T> {
+        let connection = self.connections.get(key)?;
+        let members = self.rooms.get(connection.room as usize)?;
+        let answers = RefCell::new(Answers::default());
         let who = Who {
             id: self.id(key, connection),
             user: connection.user,
             room: &members.room,
-            inbox: &self.inbox,
+            answers: &answers,
         };
         let call = std::panic::AssertUnwindSafe(|| call(&*self.handler, who));
         let outcome = std::panic::catch_unwind(call);
         if outcome.is_err() {
             tracing::error!(connection = ?who.id, "the chat handler panicked");
         }
-        outcome.is_ok()
+        let Answers { frames, close } = answers.take();
+        for frame in frames {
+            self.reply(key, &frame);
+        }
+        if outcome.is_err() {
+            self.end(key, CloseReason::new(CloseCode::MISTAKE, "the server made a mistake"));
+        } else if let Some(reason) = close {
+            self.end(key, reason);
+        }
+        outcome.ok()
     }
 
     fn take_joins(&mut self) {

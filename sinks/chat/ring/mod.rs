@@ -329,8 +329,8 @@ impl Ring {
 /// How long the header of a frame of `bytes` in all is.
 fn header_len(bytes: u64) -> u64 {
     match bytes {
-        ..=127 => 2,
-        ..=65_539 => 4,
+        0..=127 => 2,
+        128..=65_539 => 4,
         _ => 10,
     }
 }

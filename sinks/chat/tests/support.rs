@@ -78,7 +78,7 @@ impl Handler for Recorder {
             panic!("as asked");
         }
         if let Some(echo) = text.strip_prefix("echo ") {
-            who.reply(echo).unwrap();
+            who.reply(echo);
         }
         self.note(|told| told.said.push((who.user.0, text.to_owned())));
     }

@@ -19,6 +19,8 @@ impl CloseCode {
     pub const POLICY: Self = Self(1008);
     /// The viewer's message is too long.
     pub const TOO_BIG: Self = Self(1009);
+    /// The server's code failed.
+    pub const MISTAKE: Self = Self(1011);
     /// Ours: the viewer read too slowly and fell off the ring. The text is JSON: `epoch`
     /// and `seq` to come back with.
     pub const BEHIND: Self = Self(4008);
