@@ -189,3 +189,69 @@ impl Room {
 fn bounds(ring: &Ring) -> Bounds {
     Bounds { tail: ring.tail(), head: ring.head(), pushed: ring.pushed() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ws::CloseCode;
+
+    /// Long polling and server-sent events read so.
+    async fn poll(room: &Room, start: Start, until: u64) -> Result<Vec<String>, Behind> {
+        let mut news = room.watch();
+        let mut at = room.seek(start).offset;
+        let mut got = Vec::new();
+        loop {
+            let page = room.page(at, 100)?;
+            at = page.next;
+            for frame in &page.frames {
+                got.push(String::from_utf8_lossy(&frame.payload).into_owned());
+            }
+            if page.seq >= until {
+                return Ok(got);
+            }
+            if page.frames.is_empty() && news.changed().await.is_err() {
+                return Ok(got);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn polling_readers_get_all_in_order() {
+        let room = Room::new("room", 1, 0, 1 << 16);
+        room.publish(1, "before").unwrap();
+        let reader = tokio::spawn({
+            let room = room.clone();
+            async move { poll(&room, Start::After { epoch: 1, seq: 0 }, 300).await }
+        });
+        for seq in 2..=300 {
+            room.publish(seq, &format!("message {seq}")).unwrap();
+            if seq % 7 == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        let mut expected = vec!["before".to_owned()];
+        expected.extend((2..=300).map(|seq| format!("message {seq}")));
+        assert_eq!(reader.await.unwrap().unwrap(), expected);
+    }
+
+    #[tokio::test]
+    async fn a_polling_reader_that_is_late_is_told() {
+        let room = Room::new("room", 1, 0, 4096);
+        let at = room.seek(Start::Live).offset;
+        for seq in 1..=100 {
+            room.publish(seq, &"x".repeat(100)).unwrap();
+        }
+        assert_eq!(room.page(at, 1000), Err(Behind));
+        let position = room.seek(Start::After { epoch: 1, seq: 100 });
+        assert!(position.recovered && room.page(position.offset, 1000).unwrap().frames.is_empty());
+    }
+
+    #[test]
+    fn an_ended_room_says_so() {
+        let room = Room::new("room", 1, 0, 4096);
+        assert_eq!(room.closed(), None);
+        let reason = CloseReason::new(CloseCode::GOING_AWAY, "over");
+        room.close(reason.clone());
+        assert_eq!(room.closed(), Some(reason));
+    }
+}

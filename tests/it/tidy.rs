@@ -7,16 +7,18 @@ use std::path::Path;
 use crate::support::root;
 
 /// Which of our crates each crate may depend on (DESIGN §8).
-const ARROWS: [(&str, &str, &[&str]); 9] = [
+const ARROWS: [(&str, &str, &[&str]); 11] = [
     ("pipeline/records", "records", &[]),
     ("pipeline/runtime", "runtime", &["records"]),
     ("pipeline/log", "log", &["records"]),
     ("operators", "operators", &["records", "runtime", "log"]),
     ("sources", "sources", &["records", "runtime", "log"]),
     ("sinks", "sinks", &["records", "runtime", "log"]),
+    ("sinks/chat", "chat", &[]),
     ("sinks/lake", "lake", &["records", "log"]),
     ("queries", "queries", &["records", "log"]),
     ("pipeline/clients", "clients", &["records", "sources"]),
+    ("pipeline/clients/chat", "chat-load", &[]),
 ];
 
 #[test]

@@ -20,6 +20,9 @@ struct Arguments {
     opening: usize,
     #[arg(long, default_value = "/")]
     path: String,
+    /// At the end cuts all viewers, who come back by this path; {seq} is what they had.
+    #[arg(long)]
+    path_back: Option<String>,
     /// Messages a second that the first viewer says; 0: the server sends marks by itself.
     #[arg(long, default_value_t = 0.0)]
     rate: f64,
@@ -41,6 +44,7 @@ fn main() -> Result<(), chat_load::LoadError> {
         address: arguments.address,
         host: arguments.address.to_string(),
         path: arguments.path,
+        path_back: arguments.path_back,
         headers: Vec::new(),
         viewers: arguments.viewers,
         threads: arguments.threads,

@@ -30,7 +30,7 @@ pub use histogram::Histogram;
 pub use marker::{Mark, now_ns};
 pub use viewer::Findings;
 
-use crowd::{Crowd, Shared};
+use crowd::{Crowd, Phase, Shared};
 
 /// How long viewers may at most take for what is still on its way at the end.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -62,8 +62,11 @@ pub struct Options {
     pub address: SocketAddr,
     /// The request's `Host`.
     pub host: String,
-    /// Path and query of the WebSocket.
+    /// Path and query of the WebSocket; `{viewer}` becomes the viewer's number, from 0.
     pub path: String,
+    /// At the end all connections are cut at once and viewers come back by this path, in
+    /// which `{seq}` becomes the `"seq"` of the last message that they got.
+    pub path_back: Option<String>,
     /// More header lines, without line ends.
     pub headers: Vec<String>,
     /// How many viewers; a process may have to be allowed so many files.
@@ -114,6 +117,8 @@ pub struct Report {
     pub measured: Duration,
     /// Of all viewers.
     pub findings: Findings,
+    /// From the cut until all were let in again.
+    pub returning: Option<Duration>,
     /// Published here.
     pub published: u64,
     /// Deliveries that viewers who stayed lacked at the end.
@@ -141,7 +146,8 @@ pub fn run(mut options: Options) -> Result<Report, LoadError> {
         let first = options.viewers * index / count;
         let crowd = Crowd {
             address: options.address,
-            request: request(&options),
+            request: request(&options, &options.path),
+            request_back: options.path_back.as_ref().map(|path| request(&options, path)),
             viewers: options.viewers * (index + 1) / count - first,
             first,
             opening_max: (options.opening_max / count).max(1),
@@ -154,13 +160,23 @@ pub fn run(mut options: Options) -> Result<Report, LoadError> {
     let opening = began.elapsed();
     let joined = cost(&options);
     let measuring = Instant::now();
-    shared.phase.store(1, Ordering::Release);
+    shared.set(Phase::Measuring);
     let published = match opened {
         Ok(()) => publish(&mut options, run.unwrap_or_default(), &shared, &wakers[0]),
         Err(_) => 0,
     };
     let after = cost(&options);
     let measured = measuring.elapsed();
+    let returned = match (&opened, &options.path_back) {
+        (Ok(()), Some(_)) => {
+            shared.open.store(0, Ordering::Release);
+            shared.failed.store(0, Ordering::Release);
+            let cut = Instant::now();
+            shared.set(Phase::Returning);
+            wait_until_open(&options, &shared, cut, &threads).map(|()| Some(cut.elapsed()))
+        }
+        _ => Ok(None),
+    };
     if own && opened.is_ok() {
         shared.published.store(published, Ordering::Release);
         let until = Instant::now() + DRAIN;
@@ -168,17 +184,19 @@ pub fn run(mut options: Options) -> Result<Report, LoadError> {
             sleep(Duration::from_millis(5));
         }
     }
-    shared.phase.store(2, Ordering::Release);
+    shared.set(Phase::Over);
     let mut findings = Findings::default();
     for thread in threads {
         findings.add(&thread.join().map_err(|_| LoadError::Panic)??);
     }
     opened?;
+    let returning = returned?;
     let between = |a: Option<Cost>, b: Option<Cost>| Some(b?.cpu.saturating_sub(a?.cpu));
     Ok(Report {
         viewers: shared.open.load(Ordering::Acquire),
         opening,
         measured,
+        returning,
         published,
         lost: shared.lost.load(Ordering::Acquire),
         server_cpu: between(joined, after).zip(between(before, joined)).map(|(a, b)| [a, b]),
@@ -244,25 +262,25 @@ fn publish(options: &mut Options, run: u64, shared: &Shared, waker: &mio::Waker)
     }
 }
 
-fn request(options: &Options) -> Vec<u8> {
+fn request(options: &Options, path: &str) -> String {
     let mut request = format!(
         "GET {} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: bWlsbHN0cmVhbSBsb2FkIQ==\r\n",
-        options.path, options.host
+        path, options.host
     );
     for header in &options.headers {
         request.push_str(header);
         request.push_str("\r\n");
     }
     request.push_str("\r\n");
-    request.into_bytes()
+    request
 }
 
 impl Findings {
     fn add(&mut self, other: &Self) {
-        for phase in 0..2 {
-            self.latency[phase].merge(&other.latency[phase]);
-            self.deliveries[phase] += other.deliveries[phase];
+        for part in 0..3 {
+            self.latency[part].merge(&other.latency[part]);
+            self.deliveries[part] += other.deliveries[part];
         }
         self.bytes += other.bytes;
         self.reads += other.reads;
@@ -283,14 +301,18 @@ impl fmt::Display for Report {
         let Findings { latency, deliveries, .. } = &self.findings;
         let seconds = self.measured.as_secs_f64();
         writeln!(f, "viewers        {} in {:.2} s", self.viewers, self.opening.as_secs_f64())?;
+        if let Some(returning) = self.returning {
+            writeln!(f, "back           all in {:.2} s", returning.as_secs_f64())?;
+        }
         writeln!(
             f,
             "deliveries     {} in {seconds:.1} s: {:.0}/s, {:.1} a read",
             deliveries[1],
             deliveries[1] as f64 / seconds,
-            (deliveries[0] + deliveries[1]) as f64 / self.findings.reads.max(1) as f64,
+            deliveries.iter().sum::<u64>() as f64 / self.findings.reads.max(1) as f64,
         )?;
-        for (name, latency) in [("latency", &latency[1]), ("while joining", &latency[0])] {
+        let names = ["while joining", "latency", "after the cut"];
+        for (name, latency) in names.iter().zip(latency) {
             if latency.total() > 0 {
                 writeln!(
                     f,

@@ -14,10 +14,10 @@ use crate::marker::{Marks, now_ns};
 /// What all viewers of a thread found.
 #[derive(Debug, Default)]
 pub struct Findings {
-    /// Send to receive, while viewers still joined and once all were there.
-    pub latency: [Histogram; 2],
-    /// Messages with a mark of the run.
-    pub deliveries: [u64; 2],
+    /// Send to receive: while viewers joined, once all were there, while they came back.
+    pub latency: [Histogram; 3],
+    /// Messages with a mark of the run, in the same parts.
+    pub deliveries: [u64; 3],
     /// Bytes read.
     pub bytes: u64,
     /// Reads that gave something.
@@ -47,7 +47,8 @@ pub struct Viewer {
     pub stage: Stage,
     /// The greatest number so far.
     pub last: Option<u64>,
-    is_asked: bool,
+    /// The room's number of the last message, where that is looked for.
+    pub seq: u64,
     /// What was read and isn't whole, or is to be written and hasn't been.
     half: Vec<u8>,
     out: Vec<u8>,
@@ -55,29 +56,31 @@ pub struct Viewer {
 
 /// What does not change from viewer to viewer.
 pub struct Around<'a> {
-    pub request: &'a [u8],
     pub marks: &'a Marks,
     pub run: Option<u64>,
-    /// 0 while viewers join, then 1.
-    pub phase: usize,
+    /// Whether the room's numbers are looked for.
+    pub seqs: bool,
+    /// 0 while viewers join, then 1, 2 while they come back.
+    pub part: usize,
 }
 
 impl Viewer {
-    pub fn new(stream: TcpStream) -> Self {
-        let (half, out) = (Vec::new(), Vec::new());
-        Self { stream, stage: Stage::Opening, last: None, is_asked: false, half, out }
+    /// Asks for the upgrade once it is connected.
+    pub fn new(stream: TcpStream, request: Vec<u8>) -> Self {
+        Self { stream, stage: Stage::Opening, last: None, seq: 0, half: Vec::new(), out: request }
     }
 
-    /// Connected, or room to write: asks for the upgrade, or sends what waits.
-    pub fn writable(&mut self, around: &Around<'_>, findings: &mut Findings) {
-        if self.stage == Stage::Opening && !self.is_asked {
-            if self.stream.peer_addr().is_err() {
-                return;
-            }
-            self.is_asked = true;
-            self.out.extend_from_slice(around.request);
+    /// The connection is cut; another takes its place and goes on where this one was.
+    pub fn come_back(&mut self, stream: TcpStream, request: Vec<u8>) {
+        let before = std::mem::replace(self, Self::new(stream, request));
+        (self.last, self.seq) = (before.last, before.seq);
+    }
+
+    /// Connected, or room to write.
+    pub fn writable(&mut self, findings: &mut Findings) {
+        if self.stage != Stage::Opening || self.stream.peer_addr().is_ok() {
+            self.flush(findings);
         }
-        self.flush(findings);
     }
 
     /// Sends a masked text.
@@ -194,8 +197,13 @@ impl Viewer {
         if around.run.is_some_and(|run| run != mark.run) {
             return;
         }
-        findings.deliveries[around.phase] += 1;
-        findings.latency[around.phase].record(now.saturating_sub(mark.sent_ns) / 1000);
+        findings.deliveries[around.part] += 1;
+        findings.latency[around.part].record(now.saturating_sub(mark.sent_ns) / 1000);
+        if around.seqs
+            && let Some(seq) = seq(payload)
+        {
+            self.seq = seq;
+        }
         match self.last {
             Some(last) if mark.number <= last => {
                 findings.repeated += 1;
@@ -215,6 +223,13 @@ impl Viewer {
         }
         self.stage = Stage::Over;
     }
+}
+
+/// The value of a message's first `"seq":`.
+fn seq(message: &[u8]) -> Option<u64> {
+    let rest = &message[memchr::memmem::find(message, b"\"seq\":")? + 6..];
+    let end = rest.iter().position(|byte| !byte.is_ascii_digit())?;
+    std::str::from_utf8(&rest[..end]).ok()?.parse().ok()
 }
 
 /// Header and payload length of the frame that `bytes` begins with, if it is whole.

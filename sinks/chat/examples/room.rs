@@ -28,6 +28,9 @@ struct Arguments {
     /// Messages a second that the room is fed; 0: those that viewers say.
     #[arg(long, default_value_t = 0.0)]
     rate: f64,
+    /// Rooms /0, /1, …, fed in turn.
+    #[arg(long, default_value_t = 1)]
+    rooms: usize,
     /// Bytes of a message.
     #[arg(long, default_value_t = 150)]
     bytes: usize,
@@ -88,15 +91,17 @@ async fn main() -> Result<(), Failure> {
     };
     let relay = Relay { is_echo: arguments.echo, seq: parking_lot::Mutex::new(0) };
     let flushers = Arc::new(Flushers::start(&config, Arc::new(relay))?);
-    let room = Room::new("room", 1, 0, arguments.ring_bytes);
+    let rooms: Arc<[Arc<Room>]> = (0..arguments.rooms.max(1))
+        .map(|number| Room::new(number.to_string(), 1, 0, arguments.ring_bytes))
+        .collect();
     let listener = listen(arguments.listen)?;
     println!("{} {}", listener.local_addr()?, std::process::id());
     if arguments.rate > 0.0 {
-        let room = room.clone();
+        let rooms = rooms.clone();
         let arguments = arguments.clone();
-        std::thread::spawn(move || feed(&room, &arguments));
+        std::thread::spawn(move || feed(&rooms, &arguments));
     }
-    let serving = tokio::spawn(serve(listener, flushers.clone(), room));
+    let serving = tokio::spawn(serve(listener, flushers.clone(), rooms));
     tokio::time::sleep(Duration::from_secs(arguments.seconds)).await;
     serving.abort();
     eprintln!("{:?}", flushers.totals());
@@ -113,10 +118,11 @@ fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
     Ok(TcpListener::from_std(socket.into())?)
 }
 
-fn feed(room: &Room, arguments: &Arguments) {
+fn feed(rooms: &[Arc<Room>], arguments: &Arguments) {
     let began = Instant::now();
-    for number in 1.. {
-        let due = began + Duration::from_secs_f64(number as f64 / arguments.rate);
+    for (count, room) in rooms.iter().cycle().enumerate() {
+        let number = (count / rooms.len()) as u64 + 1;
+        let due = began + Duration::from_secs_f64(count as f64 / arguments.rate);
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
         let mut text = format!("{{\"seq\":{number},\"message\":\"{}", Mark::now(1, number).text());
         while text.len() + 2 < arguments.bytes {
@@ -130,14 +136,14 @@ fn feed(room: &Room, arguments: &Arguments) {
     }
 }
 
-async fn serve(listener: TcpListener, flushers: Arc<Flushers>, room: Arc<Room>) {
+async fn serve(listener: TcpListener, flushers: Arc<Flushers>, rooms: Arc<[Arc<Room>]>) {
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
-        let (flushers, room) = (flushers.clone(), room.clone());
+        let (flushers, rooms) = (flushers.clone(), rooms.clone());
         tokio::spawn(async move {
             let service = hyper::service::service_fn(move |request| {
-                let (flushers, room) = (flushers.clone(), room.clone());
-                async move { Ok::<_, Infallible>(answer(request, flushers, room)) }
+                let (flushers, rooms) = (flushers.clone(), rooms.clone());
+                async move { Ok::<_, Infallible>(answer(request, flushers, &rooms)) }
             });
             let connection = hyper::server::conn::http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), service);
@@ -150,7 +156,7 @@ async fn serve(listener: TcpListener, flushers: Arc<Flushers>, room: Arc<Room>) 
 fn answer(
     mut request: Request<Incoming>,
     flushers: Arc<Flushers>,
-    room: Arc<Room>,
+    rooms: &[Arc<Room>],
 ) -> Response<Empty<Bytes>> {
     let mut response = Response::new(Empty::new());
     let accept = ws::accept(request.method(), request.headers());
@@ -158,6 +164,8 @@ fn answer(
         *response.status_mut() = StatusCode::BAD_REQUEST;
         return response;
     };
+    let number: usize = request.uri().path()[1..].parse().unwrap_or_default();
+    let room = rooms[number % rooms.len()].clone();
     let start = start(request.uri().query().unwrap_or_default());
     tokio::spawn(async move {
         let upgraded = hyper::upgrade::on(&mut request).await?;
