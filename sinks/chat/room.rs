@@ -169,7 +169,7 @@ impl Room {
         self.state.lock().ring.seq_before(offset)
     }
 
-    /// Looks, and copies from where `from` says after that look; None copies nothing.
+    /// Looks, and appends all from where `from` says after that look; None appends nothing.
     pub(crate) fn window(
         &self,
         to: &mut Vec<u8>,
@@ -178,7 +178,6 @@ impl Room {
         let state = self.state.lock();
         let bounds = bounds(&state.ring);
         if let Some(from) = from(bounds) {
-            to.clear();
             // `from` has just been shown the bounds.
             let _held = state.ring.copy(from, to);
         }

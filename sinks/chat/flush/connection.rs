@@ -24,6 +24,9 @@ pub(super) struct Connection {
     pub parser: Parser,
     /// Beats: when it was last pinged, or joined.
     pub pinged_at: u32,
+    /// In the batch that isn't sent yet. Twice in one, and what the socket had no room for of
+    /// the first piece would come behind the second.
+    pub is_in_batch: bool,
     /// Pinged, and nothing was heard since.
     pub is_asked: bool,
 }

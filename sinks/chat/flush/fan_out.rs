@@ -1,8 +1,8 @@
-//! Windows to viewers: one copy out of the ring, one write each.
+//! Windows to viewers: one copy out of each ring, one write for each viewer, many writes a batch.
 
 use std::os::fd::AsFd as _;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::io::{Errno, Result};
 
@@ -18,24 +18,24 @@ const CATCH_UP_BYTES: usize = 64 * 1024;
 /// How many of those in one turn.
 const CATCH_UPS: usize = 4;
 
-/// What a batch needs, kept from one to the next.
+/// A batch goes out once its windows are that long, so that the copy stays in the cache.
+const BATCH_BYTES: usize = 256 * 1024;
+/// What the copy may keep of a day when it was long.
+const KEPT_BYTES: usize = 4 * BATCH_BYTES;
+
+/// The batch that is being put together: windows of rooms, and who gets what of them.
 #[derive(Debug, Default)]
-pub(super) struct Scratch {
+pub(super) struct Batch {
+    bytes: Vec<u8>,
+    pieces: Vec<Piece>,
+    began: Option<Instant>,
+    // Kept for their memory alone.
     keys: Vec<u32>,
     done: Vec<Result<usize>>,
-    window: Window,
 }
 
-/// Some of a room's ring, copied.
-#[derive(Debug, Default)]
-struct Window {
-    bytes: Vec<u8>,
-    room: u64,
-    from: u64,
-    to: u64,
-}
-
-/// What a viewer was to get: this much of the window.
+/// What a viewer is to get: this much of the batch's bytes.
+#[derive(Debug)]
 struct Piece {
     key: u32,
     from: usize,
@@ -54,18 +54,25 @@ impl Loop {
         }
     }
 
-    /// Makes up to [`BATCH`] visits; true if more are due.
-    pub fn flush_batch(&mut self, room: u32) -> bool {
-        let Some(members) = self.rooms.get_mut(room as usize) else { return false };
-        if members.due() > 0 {
-            let mut keys = std::mem::take(&mut self.fan_out.keys);
-            members.take(BATCH, &mut keys);
-            self.send_window(room, &keys, usize::MAX);
+    /// Makes the visits to a room that are due, until `until`. The last of them may still be
+    /// in the batch: nobody is visited twice before [`Loop::submit`].
+    pub fn visit_room(&mut self, room: u32, until: Instant) {
+        let mut keys = std::mem::take(&mut self.batch.keys);
+        while let Some(members) = self.rooms.get_mut(room as usize)
+            && members.due() > 0
+        {
+            members.take(BATCH - self.batch.pieces.len(), &mut keys);
+            self.gather(room, &keys, usize::MAX);
             keys.clear();
-            self.fan_out.keys = keys;
+            if self.batch.is_full() {
+                self.submit();
+                if Instant::now() >= until {
+                    break;
+                }
+            }
         }
+        self.batch.keys = keys;
         self.settle(room);
-        self.rooms.get(room as usize).is_some_and(|members| members.due() > 0)
     }
 
     /// Lets go of a room in which everybody has everything, unless there is news by now.
@@ -78,50 +85,49 @@ impl Loop {
         members.is_told.store(false, Ordering::Release);
         if members.look(members.room.bounds()) {
             members.is_told.store(true, Ordering::Release);
-            members.accrue(std::time::Duration::ZERO);
+            members.accrue(Duration::ZERO);
             return;
         }
         members.is_active = false;
     }
 
-    /// Sends each of `keys` what it doesn't have, whole frames up to about `bytes_max`.
-    fn send_window(&mut self, room: u32, keys: &[u32], bytes_max: usize) -> Option<Bounds> {
-        let began = Instant::now();
+    /// Puts into the batch what each of `keys` doesn't have: whole frames up to about
+    /// `bytes_max`. At most [`BATCH`] in all may be gathered before they are submitted.
+    fn gather(&mut self, room: u32, keys: &[u32], bytes_max: usize) -> Option<Bounds> {
         let members = self.rooms.get_mut(room as usize)?;
-        let window = &mut self.fan_out.window;
-        let connections = &self.connections;
-        let bounds = window.fill(members, || {
-            keys.iter()
+        let (batch, connections) = (&mut self.batch, &mut self.connections);
+        batch.began.get_or_insert_with(Instant::now);
+        let base = batch.bytes.len();
+        let mut first = 0;
+        let bounds = members.room.window(&mut batch.bytes, |bounds| {
+            let held = bounds.tail..bounds.head;
+            first = keys
+                .iter()
                 .filter_map(|key| connections.get(*key as usize))
-                .filter(|connection| connection.pending.is_none())
+                .filter(|connection| connection.pending.is_none() && !connection.is_in_batch)
                 .map(|connection| connection.offset)
+                .filter(|offset| held.contains(offset))
+                .min()?;
+            Some(first)
         });
         members.look(bounds);
-
-        let (mut pieces, mut writes) =
-            (Vec::with_capacity(keys.len()), Vec::with_capacity(keys.len()));
         let mut behind: Vec<u32> = Vec::new();
         for &key in keys {
-            let Some(connection) = connections.get(key as usize) else { continue };
+            let Some(connection) = connections.get_mut(key as usize) else { continue };
+            if connection.is_in_batch {
+                continue;
+            }
             if connection.offset < bounds.tail {
                 behind.push(key);
             } else if connection.pending.is_none() && connection.offset < bounds.head {
-                let from = (connection.offset - window.from) as usize;
-                let mut to = (bounds.head - window.from) as usize;
+                let from = base + (connection.offset - first) as usize;
+                let mut to = batch.bytes.len();
                 if to - from > bytes_max {
-                    to = from + frames_down(&window.bytes[from..to], bytes_max);
+                    to = from + frames_down(&batch.bytes[from..to], bytes_max);
                 }
-                pieces.push(Piece { key, from, to });
-                writes.push(Write { socket: connection.socket.as_fd(), from, to });
+                connection.is_in_batch = true;
+                batch.pieces.push(Piece { key, from, to });
             }
-        }
-        if !writes.is_empty() {
-            let mut done = std::mem::take(&mut self.fan_out.done);
-            self.outlet.write(&self.fan_out.window.bytes, &writes, &mut done);
-            self.pace.wrote(writes.len(), began.elapsed());
-            drop(writes);
-            self.account(&pieces, &done);
-            self.fan_out.done = done;
         }
         for key in behind {
             self.fell_behind(key as usize);
@@ -129,11 +135,38 @@ impl Loop {
         Some(bounds)
     }
 
+    /// Sends the batch.
+    pub fn submit(&mut self) {
+        if self.batch.pieces.is_empty() {
+            self.batch.clear();
+            return;
+        }
+        let mut pieces = std::mem::take(&mut self.batch.pieces);
+        pieces.retain(|piece| self.connections.contains(piece.key as usize));
+        let mut done = std::mem::take(&mut self.batch.done);
+        let writes: Vec<Write<'_>> = pieces
+            .iter()
+            .filter_map(|piece| {
+                let socket = self.connections.get(piece.key as usize)?.socket.as_fd();
+                Some(Write { socket, from: piece.from, to: piece.to })
+            })
+            .collect();
+        self.outlet.write(&self.batch.bytes, &writes, &mut done);
+        drop(writes);
+        if let Some(began) = self.batch.began {
+            self.pace.wrote(pieces.len(), began.elapsed());
+        }
+        self.account(&pieces, &done);
+        (self.batch.pieces, self.batch.done) = (pieces, done);
+        self.batch.clear();
+    }
+
     fn account(&mut self, pieces: &[Piece], done: &[Result<usize>]) {
         let mut bytes = 0;
         let (mut full, mut gone) = (Vec::new(), Vec::new());
         for (piece, result) in pieces.iter().zip(done) {
             let Some(connection) = self.connections.get_mut(piece.key as usize) else { continue };
+            connection.is_in_batch = false;
             let len = piece.to - piece.from;
             let sent = match result {
                 Ok(sent) => *sent,
@@ -150,7 +183,7 @@ impl Loop {
             }
             // The frame that was cut goes on alone, so that replies and a close frame find
             // their place behind it.
-            let window = &self.fan_out.window.bytes[piece.from..piece.to];
+            let window = &self.batch.bytes[piece.from..piece.to];
             let whole = frames_up(window, sent);
             connection.offset += whole as u64;
             let mut pending = Box::<Pending>::default();
@@ -190,9 +223,8 @@ impl Loop {
                 return;
             }
             let room = connection.room;
-            let Some(bounds) = self.send_window(room, &[key as u32], CATCH_UP_BYTES) else {
-                return;
-            };
+            let Some(bounds) = self.gather(room, &[key as u32], CATCH_UP_BYTES) else { return };
+            self.submit();
             let Some(connection) = self.connections.get(key) else { return };
             if connection.offset >= bounds.head {
                 return;
@@ -209,26 +241,15 @@ impl Loop {
     }
 }
 
-impl Window {
-    /// Looks at the room and has, from the first of `offsets` that is still held, all there is.
-    fn fill<I: Iterator<Item = u64>>(
-        &mut self,
-        members: &super::members::Members,
-        offsets: impl FnOnce() -> I,
-    ) -> Bounds {
-        let (room, own) = (members.room.id(), (self.room, self.from, self.to));
-        let mut filled = None;
-        let bounds = members.room.window(&mut self.bytes, |bounds| {
-            let from = offsets().filter(|at| (bounds.tail..bounds.head).contains(at)).min()?;
-            if own.0 == room && own.1 <= from && own.2 == bounds.head {
-                return None;
-            }
-            filled = Some(from);
-            filled
-        });
-        if let Some(from) = filled {
-            (self.room, self.from, self.to) = (room, from, bounds.head);
-        }
-        bounds
+impl Batch {
+    fn is_full(&self) -> bool {
+        self.pieces.len() >= BATCH || self.bytes.len() >= BATCH_BYTES
+    }
+
+    fn clear(&mut self) {
+        self.pieces.clear();
+        self.bytes.clear();
+        self.bytes.shrink_to(KEPT_BYTES);
+        self.began = None;
     }
 }

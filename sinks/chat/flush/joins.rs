@@ -45,6 +45,7 @@ impl Loop {
             pending: None,
             parser: Parser::default(),
             pinged_at: self.beat,
+            is_in_batch: false,
             is_asked: false,
         });
         room.presence().enter(user);

@@ -11,6 +11,7 @@ use mio::{Events, Poll, Token};
 use slab::Slab;
 
 use super::connection::Connection;
+use super::fan_out::Batch;
 use super::handler::{Answers, ConnectionId, Handler, Who};
 use super::inbox::{Command, Inbox, Joining};
 use super::members::Members;
@@ -41,13 +42,17 @@ pub(super) struct Loop {
     pub rooms_by_id: HashMap<u64, u32>,
     /// Rooms in which somebody doesn't have the newest yet.
     pub active: Vec<u32>,
+    /// Which of them the next turn begins with.
+    first: usize,
+    /// Visits that were due in the last turn and not made.
+    left_over: usize,
     /// Sockets that wait to join.
     pub joins: VecDeque<Joining>,
     /// Connections that had more to read or to get than one turn gives them.
     pub again: Vec<ConnectionId>,
     pub outlet: Outlet,
     pub pace: Pace,
-    pub fan_out: super::fan_out::Scratch,
+    pub batch: Batch,
     pub input: Vec<u8>,
     pub now: Instant,
     pub beat: u32,
@@ -80,11 +85,13 @@ impl Loop {
             rooms: Slab::new(),
             rooms_by_id: HashMap::new(),
             active: Vec::new(),
+            first: 0,
+            left_over: 0,
             joins: VecDeque::new(),
             again: Vec::new(),
             outlet,
             pace: Pace::new(config.window),
-            fan_out: super::fan_out::Scratch::default(),
+            batch: Batch::default(),
             input: vec![0; READ_BYTES],
             now,
             beat: 0,
@@ -131,8 +138,7 @@ impl Loop {
     }
 
     fn timeout(&self) -> Duration {
-        let has_due = |room: &u32| self.rooms.get(*room as usize).is_some_and(|r| r.due() > 0);
-        if !self.joins.is_empty() || !self.again.is_empty() || self.active.iter().any(has_due) {
+        if !self.joins.is_empty() || !self.again.is_empty() || self.left_over > 0 {
             return Duration::ZERO;
         }
         let now = Instant::now();
@@ -234,35 +240,38 @@ impl Loop {
 
     /// Makes the visits that are due, room after room, until the turn's time is over.
     fn visit(&mut self) {
+        self.left_over = 0;
         if self.active.is_empty() {
             self.accrued_at = self.now;
             return;
         }
         let passed = self.now.saturating_duration_since(self.accrued_at);
-        let is_tick = passed >= TICK;
-        if is_tick {
+        let passed = if passed >= TICK { passed } else { Duration::ZERO };
+        if !passed.is_zero() {
             self.accrued_at = self.now;
         }
-        let mut left_over = 0;
         let until = Instant::now() + VISITS_BUDGET;
         let mut is_time_over = false;
-        // The room that the last turn ended in is last now, so that each gets its share.
-        for _ in 0..self.active.len() {
-            let room = self.active[0];
-            self.active.rotate_left(1);
-            self.accrue(room, if is_tick { passed } else { Duration::ZERO });
-            while !is_time_over && self.flush_batch(room) {
-                is_time_over = Instant::now() >= until;
+        let (count, first) = (self.active.len(), self.first);
+        for step in 0..count {
+            // Where the last turn's time was over, this one begins: each room gets its share.
+            let Some(&room) = self.active.get((first + step) % count) else { continue };
+            let Some(members) = self.rooms.get_mut(room as usize) else { continue };
+            members.accrue(passed);
+            if members.due() == 0 && !members.is_clean() {
+                continue;
             }
-            left_over += self.rooms.get(room as usize).map_or(0, Members::due);
+            if !is_time_over {
+                self.visit_room(room, until);
+                is_time_over = Instant::now() >= until;
+                self.first = first + step + 1;
+            }
+            self.left_over += self.rooms.get(room as usize).map_or(0, Members::due);
         }
+        self.submit();
+        self.first %= count;
         self.active.retain(|room| self.rooms.get(*room as usize).is_some_and(|r| r.is_active));
-        self.pace.left_over(left_over);
-    }
-
-    fn accrue(&mut self, room: u32, passed: Duration) {
-        let Some(members) = self.rooms.get_mut(room as usize) else { return };
-        members.accrue(passed);
+        self.pace.left_over(self.left_over);
     }
 
     /// Pings, deadlines and windows, ten times a second.
