@@ -9,7 +9,8 @@ use crate::ring::Position;
 use crate::room::Room;
 use crate::ws::{CloseCode, CloseReason, Opcode, Violation, frame};
 
-/// One connection of this process, never used again for another.
+/// One connection of this process. Its loop uses it again after sixteen million others at the
+/// earliest.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionId(u64);
 
@@ -97,10 +98,12 @@ pub enum Left {
 /// What the server does with what viewers do.
 ///
 /// Called in a flush loop, which serves thousands: it must not block. A panic is caught and
-/// ends that one connection.
+/// ends that one connection. A handler that needs [`super::Flushers`] holds them weakly: they
+/// hold the handler.
 pub trait Handler: Send + Sync + 'static {
     /// A viewer is in the room and stands at `at`. What is returned is sent to it first of
-    /// all, as text.
+    /// all, as text: the place for the epoch, for `recovered`, and for how long this very
+    /// viewer should wait before it comes back one day, lest all come at once.
     fn joined(&self, who: Who<'_>, at: &Position) -> Option<String> {
         let _ = (who, at);
         None

@@ -75,6 +75,8 @@ pub struct Inbox {
     /// Sockets that joined or wait to, for placing new ones.
     load: AtomicUsize,
     is_woken: AtomicBool,
+    /// The loop has ended: nobody looks in here again.
+    is_over: AtomicBool,
     waker: Waker,
 }
 
@@ -90,6 +92,7 @@ impl Inbox {
             queue: Mutex::default(),
             load: AtomicUsize::new(0),
             is_woken: AtomicBool::new(false),
+            is_over: AtomicBool::new(false),
             waker,
         }
     }
@@ -97,7 +100,7 @@ impl Inbox {
     pub(crate) fn join(&self, joining: Joining) -> Result<(), Full> {
         {
             let mut queue = self.queue.lock();
-            if queue.joins.len() >= WAITING_MAX {
+            if queue.joins.len() >= WAITING_MAX || self.is_over() {
                 return Err(Full);
             }
             queue.joins.push_back(joining);
@@ -110,7 +113,7 @@ impl Inbox {
     pub(crate) fn command(&self, command: Command) -> Result<(), Full> {
         {
             let mut queue = self.queue.lock();
-            if queue.commands.len() >= WAITING_MAX {
+            if queue.commands.len() >= WAITING_MAX || self.is_over() {
                 return Err(Full);
             }
             queue.commands.push(command);
@@ -154,6 +157,19 @@ impl Inbox {
         joins.append(&mut queue.joins);
     }
 
+    /// The loop has ended, planned or not.
+    pub(crate) fn end_for_good(&self) {
+        self.is_over.store(true, Ordering::Release);
+        let mut queue = self.queue.lock();
+        queue.commands.clear();
+        // Closes their sockets: their viewers try again, elsewhere.
+        queue.joins.clear();
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Acquire)
+    }
+
     pub(crate) fn load(&self) -> usize {
         self.load.load(Ordering::Relaxed)
     }
@@ -166,4 +182,46 @@ impl Inbox {
 /// Wakes a loop whose poll is `registry`'s.
 pub(crate) fn waker(registry: &mio::Registry) -> io::Result<Waker> {
     Waker::new(registry, super::turn::WAKER)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    fn joining() -> (Joining, UnixStream) {
+        let (mine, theirs) = UnixStream::pair().unwrap();
+        let room = Room::new("room", 1, 0, 4096);
+        let (user, start) = (UserTag(1), Start::Live);
+        (Joining { socket: theirs.into(), already_read: Bytes::new(), room, user, start }, mine)
+    }
+
+    #[test]
+    fn who_waits_for_a_loop_that_ended_is_let_go() {
+        let poll = mio::Poll::new().unwrap();
+        let inbox = Inbox::new(waker(poll.registry()).unwrap());
+        let (first, mut waits) = joining();
+        inbox.join(first).unwrap();
+        inbox.end_for_good();
+        assert_eq!(waits.read(&mut [0]).unwrap(), 0, "its connection is closed");
+        assert_eq!(inbox.join(joining().0), Err(Full));
+    }
+
+    #[test]
+    fn what_waits_is_bounded() {
+        let poll = mio::Poll::new().unwrap();
+        let inbox = Inbox::new(waker(poll.registry()).unwrap());
+        let reply = || Command::Reply { id: ConnectionId::new(0, 1, 1), bytes: Bytes::new() };
+        for _ in 0..WAITING_MAX {
+            inbox.command(reply()).unwrap();
+        }
+        assert_eq!(inbox.command(reply()), Err(Full));
+        inbox.tell(1);
+        let mut commands = Vec::new();
+        inbox.drain(&mut commands, &mut VecDeque::new());
+        assert_eq!(commands.len(), WAITING_MAX + 1, "news find room");
+        inbox.command(reply()).unwrap();
+    }
 }

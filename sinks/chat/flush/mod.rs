@@ -161,7 +161,11 @@ impl Flushers {
             move || match Loop::new(index, config, poll, inbox, stats, handler) {
                 Ok(mut own) => {
                     let _gone = started.send(Ok(()));
-                    own.run();
+                    let run = std::panic::AssertUnwindSafe(|| own.run());
+                    if std::panic::catch_unwind(run).is_err() {
+                        tracing::error!(index, "a flush loop panicked; its viewers are closed");
+                    }
+                    own.abandon();
                 }
                 Err(error) => {
                     let _gone = started.send(Err(error));
@@ -184,8 +188,8 @@ impl Flushers {
         let _not_tcp = socket.set_tcp_nodelay(true);
         #[cfg(target_os = "linux")]
         let _not_tcp = socket.set_tcp_notsent_lowat(self.unsent_bytes_max);
-        let inbox = self.inboxes.iter().min_by_key(|inbox| inbox.load()).ok_or(Full)?;
-        inbox.join(joining)
+        let inboxes = self.inboxes.iter().filter(|inbox| !inbox.is_over());
+        inboxes.min_by_key(|inbox| inbox.load()).ok_or(Full)?.join(joining)
     }
 
     /// Sends a text to one viewer: an acknowledgement, a refusal. Nothing happens if it left.
@@ -233,8 +237,10 @@ impl Flushers {
         for inbox in &self.inboxes {
             inbox.stop(reason.clone());
         }
+        let own = std::thread::current().id();
         for thread in self.threads.drain(..) {
-            if thread.join().is_err() {
+            // The last to let go may be a handler, in a loop: that one ends by itself.
+            if thread.thread().id() != own && thread.join().is_err() {
                 tracing::error!("a flush loop panicked");
             }
         }

@@ -12,7 +12,7 @@ use slab::Slab;
 
 use super::connection::Connection;
 use super::fan_out::Batch;
-use super::handler::{Answers, ConnectionId, Handler, Who};
+use super::handler::{Answers, ConnectionId, Handler, Left, Who};
 use super::inbox::{Command, Inbox, Joining};
 use super::members::Members;
 use super::outlet::Outlet;
@@ -130,6 +130,16 @@ impl Loop {
             self.take_joins();
             self.visit();
             self.keep();
+        }
+    }
+
+    /// Lets go of all that is left, when there will be no other turn, planned or not: new
+    /// viewers go to the other loops, and no room counts who isn't there.
+    pub fn abandon(&mut self) {
+        self.inbox.end_for_good();
+        let keys: Vec<usize> = self.connections.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            self.gone(key, &Left::Gone);
         }
     }
 
