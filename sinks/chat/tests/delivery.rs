@@ -141,6 +141,41 @@ fn presence_follows() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 6, failure_persistence: None, ..ProptestConfig::default() })]
 
+    /// Connections that break anywhere, again and again: by epoch and number each viewer goes
+    /// on where it was, though what was on its way is lost with the connection.
+    #[test]
+    fn who_is_cut_comes_back_without_a_gap(
+        cuts in prop::collection::vec(prop::collection::vec(0usize..120, 1..8), 1..12),
+    ) {
+        with_each_outlet(|config| {
+            let fixture = Fixture::new(&config, 1 << 22);
+            std::thread::scope(|scope| {
+                for (user, cuts) in cuts.iter().enumerate() {
+                    let fixture = &fixture;
+                    scope.spawn(move || {
+                        let mut last = 0;
+                        for reads in cuts.iter().copied().chain([usize::MAX]) {
+                            let start = Start::After { epoch: 7, seq: last };
+                            let mut viewer = fixture.join_at(user as u128, start, &[], None);
+                            assert!(viewer.greeting.ends_with(" true"), "{}", viewer.greeting);
+                            for _ in (last + 1..=1000).take(reads) {
+                                assert_eq!(viewer.text(), format!("message {}", last + 1));
+                                last += 1;
+                            }
+                        }
+                        assert_eq!(last, 1000);
+                    });
+                }
+                scope.spawn(|| {
+                    for seq in 1..=1000 {
+                        fixture.publish(seq..=seq, |seq| format!("message {seq}"));
+                        std::thread::yield_now();
+                    }
+                });
+            });
+        });
+    }
+
     /// Viewers with any buffers and any appetite, who come and go: each gets one unbroken
     /// run of messages from where it joined.
     #[test]
