@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::io::{Errno, Result};
 
-use super::connection::{Pending, Phase, frames_down, frames_up};
+use super::connection::{Connection, Pending, Phase, frames_down, frames_up};
 use super::handler::{ConnectionId, Left};
 use super::outlet::{BATCH, Write};
 use super::stats::count;
@@ -15,9 +15,6 @@ use crate::room::Bounds;
 
 /// What a viewer that is behind gets in one write: the copy is for it alone.
 const CATCH_UP_BYTES: usize = 64 * 1024;
-/// How many of those in one turn.
-const CATCH_UPS: usize = 4;
-
 /// A batch goes out once its windows are that long, so that the copy stays in the cache.
 const BATCH_BYTES: usize = 256 * 1024;
 /// What the copy may keep of a day when it was long.
@@ -217,26 +214,25 @@ impl Loop {
 
     /// Gives one viewer what it doesn't have, as far as a turn allows.
     pub fn catch_up(&mut self, key: usize) {
-        for _ in 0..CATCH_UPS {
-            let Some(connection) = self.connections.get(key) else { return };
-            if connection.phase != Phase::Open || connection.pending.is_some() {
-                return;
-            }
-            let room = connection.room;
-            let Some(bounds) = self.gather(room, &[key as u32], CATCH_UP_BYTES) else { return };
-            self.submit();
-            let Some(connection) = self.connections.get(key) else { return };
-            if connection.offset >= bounds.head {
-                return;
-            }
+        let Some(connection) = self.connections.get(key) else { return };
+        if connection.phase != Phase::Open || connection.pending.is_some() {
+            return;
         }
-        self.call_again(key);
+        let Some(bounds) = self.gather(connection.room, &[key as u32], CATCH_UP_BYTES) else {
+            return;
+        };
+        self.submit();
+        // Where the socket is full the kernel calls.
+        let has_more = |c: &Connection| c.pending.is_none() && c.offset < bounds.head;
+        if self.connections.get(key).is_some_and(has_more) {
+            self.call_again(key);
+        }
     }
 
     /// The next turn goes on with this connection.
     pub fn call_again(&mut self, key: usize) {
         if let Some(connection) = self.connections.get(key) {
-            self.again.push(ConnectionId::new(self.index, connection.generation, key));
+            self.again.push_back(ConnectionId::new(self.index, connection.generation, key));
         }
     }
 }

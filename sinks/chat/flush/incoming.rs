@@ -9,38 +9,23 @@ use super::stats::count;
 use super::turn::Loop;
 use crate::ws::{CloseCode, CloseReason, Incoming, Limits, Opcode, frame};
 
-/// Full reads of one connection in one turn: who sends much waits for the others.
-const READS: usize = 4;
-
 impl Loop {
-    /// Reads a socket until it is empty; with `to_end` also beyond a short read, since the
-    /// kernel tells of the end but once.
+    /// Reads a socket once. If there may be more it is called again: after a full read, and
+    /// with `to_end` after any, since the kernel tells of the end but once.
     pub fn readable(&mut self, key: usize, to_end: bool) {
         let mut input = std::mem::take(&mut self.input);
-        let mut reads = 0;
-        while let Some(connection) = self.connections.get(key) {
+        if let Some(connection) = self.connections.get(key) {
             match recv(&connection.socket, &mut input[..], RecvFlags::DONTWAIT) {
-                Ok((_, 0)) => {
-                    self.gone(key, &Left::Gone);
-                    break;
-                }
+                Ok((_, 0)) => self.gone(key, &Left::Gone),
                 Ok((_, len)) => {
                     self.hear(key, &mut input[..len]);
-                    if len < input.len() && !to_end {
-                        break;
-                    }
-                    reads += 1;
-                    if reads == READS {
+                    if to_end || len == input.len() {
                         self.call_again(key);
-                        break;
                     }
                 }
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => break,
-                Err(_) => {
-                    self.gone(key, &Left::Gone);
-                    break;
-                }
+                Err(Errno::INTR) => self.call_again(key),
+                Err(Errno::AGAIN) => {}
+                Err(_) => self.gone(key, &Left::Gone),
             }
         }
         self.input = input;

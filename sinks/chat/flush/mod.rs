@@ -6,9 +6,10 @@
 //! Room::publish: “news” ───────┘   epoll · turns        └─► sockets: one write per window
 //! ```
 //!
-//! A loop's turn: what the inbox holds, what sockets have to say, joins for up to
-//! [`JOINS_BUDGET`], then visits that are due for up to [`VISITS_BUDGET`]. What is left waits
-//! for the next turn, so a hot room can't starve joins nor joins a room.
+//! A loop's turn: what the inbox holds; what sockets have to say, for up to twice
+//! `INPUT_BUDGET`; joins for up to `JOINS_BUDGET`; then visits that are due, for up to
+//! `VISITS_BUDGET`. What is left waits for the next turn, so neither hot rooms nor joins nor
+//! floods starve the others.
 //!
 //! - **Enters**: sockets that have become WebSockets, replies, rooms' news. **Leaves**:
 //!   frames to viewers, their messages to the [`Handler`].
@@ -52,6 +53,9 @@ use crate::ws::{CloseCode, CloseReason, Opcode, frame};
 use inbox::Command;
 use turn::Loop;
 
+/// How long what viewers send may hold up a turn; as long again for those whose turn it was
+/// before and who had more.
+const INPUT_BUDGET: Duration = Duration::from_millis(2);
 /// How long joins may hold up a turn in which visits are due.
 const JOINS_BUDGET: Duration = Duration::from_millis(2);
 /// How long visits may hold up a turn.

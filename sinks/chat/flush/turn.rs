@@ -18,14 +18,14 @@ use super::members::Members;
 use super::outlet::Outlet;
 use super::pace::{Pace, TICK};
 use super::stats::Stats;
-use super::{FlushConfig, JOINS_BUDGET, VISITS_BUDGET};
+use super::{FlushConfig, INPUT_BUDGET, JOINS_BUDGET, VISITS_BUDGET};
 use crate::ws::{CloseCode, CloseReason};
 
 pub(super) const WAKER: Token = Token(usize::MAX);
 /// Sockets heard in one turn.
 const EVENTS: usize = 1024;
-/// Bytes read at once; shared by all sockets.
-const READ_BYTES: usize = 64 * 1024;
+/// Bytes read from one socket in one turn: some hundreds of the shortest messages.
+const READ_BYTES: usize = 4096;
 /// How often pings, deadlines and windows are looked at.
 pub(super) const BEAT: Duration = Duration::from_millis(100);
 
@@ -49,7 +49,7 @@ pub(super) struct Loop {
     /// Sockets that wait to join.
     pub joins: VecDeque<Joining>,
     /// Connections that had more to read or to get than one turn gives them.
-    pub again: Vec<ConnectionId>,
+    pub again: VecDeque<ConnectionId>,
     pub outlet: Outlet,
     pub pace: Pace,
     pub batch: Batch,
@@ -88,7 +88,7 @@ impl Loop {
             first: 0,
             left_over: 0,
             joins: VecDeque::new(),
-            again: Vec::new(),
+            again: VecDeque::new(),
             outlet,
             pace: Pace::new(config.window),
             batch: Batch::default(),
@@ -114,18 +114,7 @@ impl Loop {
             }
             self.now = Instant::now();
             self.take_inbox();
-            for event in &events {
-                if event.token() == WAKER {
-                    continue;
-                }
-                let key = event.token().0;
-                if event.is_writable() {
-                    self.writable(key);
-                }
-                if event.is_readable() || event.is_error() {
-                    self.readable(key, event.is_read_closed() || event.is_error());
-                }
-            }
+            self.take_events(&events);
             self.take_again();
             self.take_joins();
             self.visit();
@@ -237,13 +226,42 @@ impl Loop {
         }
     }
 
+    /// What sockets have to say. Those beyond the turn's budget are called again: one who
+    /// floods, or a thousand, hold up visits no longer than that.
+    fn take_events(&mut self, events: &Events) {
+        let until = self.now + INPUT_BUDGET;
+        for event in events {
+            if event.token() == WAKER {
+                continue;
+            }
+            let key = event.token().0;
+            if Instant::now() >= until {
+                self.call_again(key);
+                continue;
+            }
+            if event.is_writable() {
+                self.writable(key);
+            }
+            if event.is_readable() || event.is_error() {
+                self.readable(key, event.is_read_closed() || event.is_error());
+            }
+        }
+    }
+
     fn take_again(&mut self) {
-        for id in std::mem::take(&mut self.again) {
+        let until = Instant::now() + INPUT_BUDGET;
+        // Those that call again now come behind all that wait.
+        for _ in 0..self.again.len() {
+            let Some(id) = self.again.pop_front() else { return };
             if let Some(key) = self.find(id) {
+                self.writable(key);
                 self.catch_up(key);
             }
             if let Some(key) = self.find(id) {
                 self.readable(key, true);
+            }
+            if Instant::now() >= until {
+                return;
             }
         }
     }

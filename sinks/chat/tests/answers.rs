@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chat::{FlushConfig, Left, Start};
 
-use super::support::{Fixture, Heard, Viewer, masked, with_each_outlet};
+use super::support::{Fixture, Heard, masked, with_each_outlet};
 
 #[test]
 fn texts_are_heard_however_they_come() {
@@ -67,6 +67,28 @@ fn each_violation_has_its_code() {
 }
 
 #[test]
+fn one_who_floods_is_heard_in_turn_with_others() {
+    with_each_outlet(|config| {
+        let fixture = Fixture::new(&FlushConfig { loops: 1, ..config }, 1 << 16);
+        let (mut flooder, mut other) = (fixture.join(1), fixture.join(2));
+        let gate = fixture.handler.gate.lock();
+        flooder.say("wait");
+        // All of it is there before the loop goes on, and the other's word behind it.
+        let flood = masked(0x81, b"x").repeat(5000);
+        std::io::Write::write_all(&mut flooder.stream, &flood).unwrap();
+        other.say("me too");
+        fixture.publish(1..=1, |_| "news".to_owned());
+        drop(gate);
+        assert_eq!(other.text(), "news");
+        fixture.handler.wait(|told| told.said.len() == 5002);
+        fixture.handler.told(|told| {
+            let heard = told.said.iter().position(|said| said.0 == 2).unwrap();
+            assert!(heard < 5001, "before the last of the flood, not {heard}");
+        });
+    });
+}
+
+#[test]
 fn a_panic_of_the_handler_ends_one_connection() {
     with_each_outlet(|config| {
         let fixture = Fixture::new(&FlushConfig { loops: 1, ..config }, 1 << 16);
@@ -102,17 +124,7 @@ fn pings_are_sent_and_have_to_be_answered() {
 fn a_pair_of_local_sockets_will_do() {
     with_each_outlet(|config| {
         let fixture = Fixture::new(&config, 1 << 22);
-        let (mine, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
-        let joining = chat::Joining {
-            socket: theirs.into(),
-            already_read: bytes::Bytes::new(),
-            room: fixture.room.clone(),
-            user: chat::UserTag(1),
-            start: Start::Live,
-        };
-        fixture.flushers.join(joining).unwrap();
-        let mut viewer = Viewer::new(std::os::fd::OwnedFd::from(mine).into());
-        assert_eq!(viewer.text(), "hello 7 0 true");
+        let mut viewer = fixture.local(1);
         fixture.publish(1..=2000, |seq| format!("{seq:0500}"));
         for seq in 1..=2000 {
             assert_eq!(viewer.text(), format!("{seq:0500}"));

@@ -54,6 +54,36 @@ fn who_reads_late_but_in_time_gets_all() {
     });
 }
 
+#[test]
+fn a_full_socket_is_left_alone_until_there_is_room() {
+    with_each_outlet(|config| {
+        let fixture = Fixture::new(&FlushConfig { loops: 1, ..config }, 1 << 22);
+        // Between local sockets short frames fit whole or not at all.
+        let mut full = fixture.local(1);
+        let mut other = fixture.join(2);
+        let mut seq = 0;
+        while fixture.flushers.totals().blocked == 0 {
+            seq += 1;
+            fixture.room.publish(seq, "short").unwrap();
+            assert_eq!(other.text(), "short");
+        }
+        // It says more than is heard in one turn, so the loop comes back to it.
+        full.say(&"x".repeat(6000));
+        fixture.handler.wait(|told| told.said.len() == 1);
+        let before = fixture.flushers.totals().blocked;
+        for turn in 0..50 {
+            // An answer takes a turn.
+            other.say(&format!("echo {turn}"));
+            assert_eq!(other.text(), turn.to_string());
+        }
+        let tries = fixture.flushers.totals().blocked - before;
+        assert!(tries < 5, "{tries} tries in fifty turns");
+        for _ in 0..seq {
+            assert_eq!(full.text(), "short");
+        }
+    });
+}
+
 /// Replies and pongs to a viewer whose socket is full come between frames, in their order.
 #[test]
 fn replies_find_their_place_between_frames() {

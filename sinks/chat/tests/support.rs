@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ fn config(send_by: SendBy) -> FlushConfig {
 /// What the handler was told; tests wait for it to change.
 #[derive(Default)]
 pub struct Recorder {
+    /// Held by a test, it keeps the loop in which somebody says "wait".
+    pub gate: Mutex<()>,
     told: Mutex<Told>,
     changed: Condvar,
 }
@@ -76,6 +79,9 @@ impl Handler for Recorder {
     fn text(&self, who: Who<'_>, text: &str) {
         if text == "panic" {
             panic!("as asked");
+        }
+        if text == "wait" {
+            drop(self.gate.lock());
         }
         if let Some(echo) = text.strip_prefix("echo ") {
             who.reply(echo);
@@ -128,16 +134,23 @@ impl Fixture {
         }
         client.connect(&listener.local_addr().unwrap().into()).unwrap();
         let (server, _) = listener.accept().unwrap();
-        self.flushers
-            .join(Joining {
-                socket: server.into(),
-                already_read: Bytes::copy_from_slice(read),
-                room: self.room.clone(),
-                user: UserTag(user),
-                start,
-            })
-            .unwrap();
+        self.hand_over(server.into(), user, start, read);
         Viewer::new(client.into())
+    }
+
+    /// Joins by one end of a pair of local sockets.
+    pub fn local(&self, user: u128) -> Viewer {
+        let (mine, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        self.hand_over(theirs.into(), user, Start::Live, &[]);
+        let mut viewer = Viewer::new(OwnedFd::from(mine).into());
+        assert!(viewer.text().starts_with("hello "));
+        viewer
+    }
+
+    fn hand_over(&self, socket: OwnedFd, user: u128, start: Start, read: &[u8]) {
+        let (already_read, room) = (Bytes::copy_from_slice(read), self.room.clone());
+        let user = UserTag(user);
+        self.flushers.join(Joining { socket, already_read, room, user, start }).unwrap();
     }
 
     pub fn publish(&self, seqs: std::ops::RangeInclusive<u64>, text: impl Fn(u64) -> String) {
