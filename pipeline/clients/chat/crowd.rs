@@ -209,7 +209,7 @@ impl Crowd {
         if before == now {
             return;
         }
-        if before == Stage::Opening {
+        if before.is_on_the_way() && !now.is_on_the_way() {
             *opening -= 1;
             if now == Stage::Open {
                 self.shared.open.fetch_add(1, Ordering::AcqRel);

@@ -36,9 +36,18 @@ pub struct Findings {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
+    /// Until the upgrade is agreed to.
     Opening,
+    /// Until a ping is answered: only then is it sure to be in the room.
+    Knocking,
     Open,
     Over,
+}
+
+impl Stage {
+    pub fn is_on_the_way(self) -> bool {
+        matches!(self, Self::Opening | Self::Knocking)
+    }
 }
 
 #[derive(Debug)]
@@ -164,11 +173,13 @@ impl Viewer {
                 self.stage = Stage::Over;
                 return bytes.len();
             }
-            self.stage = Stage::Open;
+            self.stage = Stage::Knocking;
+            self.put(0x89, b"");
+            self.flush(findings);
             used = end + 4;
         }
         let now = now_ns();
-        while self.stage == Stage::Open {
+        while matches!(self.stage, Stage::Knocking | Stage::Open) {
             let Some((head, len)) = frame(&bytes[used..]) else { break };
             let first = bytes[used];
             let payload = &bytes[used + head..used + head + len];
@@ -185,7 +196,7 @@ impl Viewer {
                     self.put(0x8a, payload);
                     self.flush(findings);
                 }
-                0x8a => {}
+                0x8a => self.stage = Stage::Open,
                 _ => *findings.faults.entry("a frame that isn't a whole text").or_default() += 1,
             }
         }
@@ -216,7 +227,7 @@ impl Viewer {
     }
 
     fn over(&mut self, code: u16, findings: &mut Findings) {
-        if self.stage == Stage::Opening {
+        if self.stage.is_on_the_way() {
             findings.refused += 1;
         } else if self.stage == Stage::Open {
             *findings.closed.entry(code).or_default() += 1;

@@ -37,9 +37,9 @@ impl Handler for Relay {
 }
 
 /// Serves until the runtime ends.
-async fn serve(config: &FlushConfig) -> SocketAddr {
+async fn serve(config: &FlushConfig, room: &Arc<Room>) -> SocketAddr {
     let flushers = Arc::new(Flushers::start(config, Arc::new(Relay::default())).unwrap());
-    let room = Room::new("room", 1, 0, 1 << 22);
+    let room = room.clone();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -56,6 +56,10 @@ async fn serve(config: &FlushConfig) -> SocketAddr {
         }
     });
     address
+}
+
+fn room() -> Arc<Room> {
+    Room::new("room", 1, 0, 1 << 22)
 }
 
 fn upgrade(
@@ -90,7 +94,7 @@ fn tokio_websockets_talks_with_it() {
     with_each_outlet(|config| {
         let config = FlushConfig { takes_binary: true, message_bytes_max: 1 << 20, ..config };
         on_runtime(async {
-            let address = serve(&config).await;
+            let address = serve(&config, &room()).await;
             let builder = || {
                 ClientBuilder::new()
                     .uri(&format!("ws://{address}/"))
@@ -134,25 +138,37 @@ fn tokio_websockets_talks_with_it() {
     });
 }
 
+/// Listens for a second.
+fn options(address: SocketAddr, viewers: usize) -> Options {
+    Options {
+        address,
+        host: "test".into(),
+        path: "/".into(),
+        path_back: None,
+        headers: Vec::new(),
+        viewers,
+        threads: if viewers > 1 { 2 } else { 1 },
+        opening_max: 20,
+        duration: Duration::from_secs(1),
+        publish: Publish::Elsewhere,
+        rate: 0.0,
+        server_pid: None,
+    }
+}
+
 #[test]
 fn the_load_tool_finds_nothing_wrong() {
     with_each_outlet(|config| {
         on_runtime(async {
-            let address = serve(&config).await;
+            let address = serve(&config, &room()).await;
             let load = tokio::task::spawn_blocking(move || {
                 chat_load::run(Options {
-                    address,
-                    host: "test".into(),
-                    path: "/".into(),
-                    path_back: None,
                     headers: vec!["X-From: load".into()],
-                    viewers: 60,
-                    threads: 2,
-                    opening_max: 20,
                     duration: Duration::from_millis(500),
                     publish: Publish::Viewer(r#"{"message":"{}"}"#.into()),
                     rate: 200.0,
                     server_pid: Some(std::process::id()),
+                    ..options(address, 60)
                 })
             });
             let report = load.await.unwrap().unwrap();
@@ -167,6 +183,29 @@ fn the_load_tool_finds_nothing_wrong() {
     });
 }
 
+#[test]
+fn the_load_tool_publishes_by_a_callback() {
+    on_runtime(async {
+        let room = room();
+        let address = serve(&FlushConfig::default(), &room).await;
+        let mut seq = 0;
+        let publish = move |text: &str| {
+            seq += 1;
+            room.publish(seq, text).unwrap();
+        };
+        let options = Options {
+            publish: Publish::Callback(Box::new(publish)),
+            rate: 100.0,
+            duration: Duration::from_millis(300),
+            ..options(address, 10)
+        };
+        let report =
+            tokio::task::spawn_blocking(|| chat_load::run(options)).await.unwrap().unwrap();
+        assert_eq!((report.published, report.lost, report.findings.gaps), (30, 0, 0));
+        assert_eq!(report.findings.deliveries[1], 300);
+    });
+}
+
 /// What the load tool is for: it must see what is wrong.
 #[test]
 fn the_load_tool_sees_what_is_lost() {
@@ -178,6 +217,8 @@ fn the_load_tool_sees_what_is_lost() {
             let (mut stream, _) = listener.accept().unwrap();
             let _request = stream.read(&mut [0; 4096]).unwrap();
             stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\n\r\n").unwrap();
+            let _ping = stream.read(&mut [0; 4096]).unwrap();
+            stream.write_all(&ws::frame(ws::Opcode::Pong, b"")).unwrap();
             // 1, 4 and 4 of 5.
             for number in [1, 4, 4] {
                 let text = chat_load::Mark::now(1, number).text();
@@ -185,24 +226,29 @@ fn the_load_tool_sees_what_is_lost() {
             }
             let _until_closed = stream.read(&mut [0; 4096]);
         });
-        let load = tokio::task::spawn_blocking(move || {
-            chat_load::run(Options {
-                address,
-                host: "test".into(),
-                path: "/".into(),
-                path_back: None,
-                headers: Vec::new(),
-                viewers: 1,
-                threads: 1,
-                opening_max: 1,
-                duration: Duration::from_secs(1),
-                publish: Publish::Elsewhere,
-                rate: 0.0,
-                server_pid: None,
-            })
-        });
+        let load = tokio::task::spawn_blocking(move || chat_load::run(options(address, 1)));
         let seen = load.await.unwrap().unwrap().findings;
         assert_eq!((seen.gaps, seen.repeated), (2, 1));
         assert_eq!(seen.deliveries.iter().sum::<u64>(), 3);
     });
+}
+
+#[test]
+fn the_load_tool_says_who_was_not_let_in() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        use std::io::{Read as _, Write as _};
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _request = stream.read(&mut [0; 4096]).unwrap();
+            let refusal = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
+            stream.write_all(refusal).unwrap();
+        }
+    });
+    let outcome = chat_load::run(options(address, 5));
+    assert!(
+        matches!(outcome, Err(chat_load::LoadError::NotOpen { open: 0, viewers: 5, .. })),
+        "{outcome:?}"
+    );
 }
