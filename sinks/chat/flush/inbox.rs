@@ -22,6 +22,9 @@ use crate::ws::CloseReason;
 /// Joins and commands that may wait, each.
 const WAITING_MAX: usize = 65_536;
 
+/// Commands of one turn: each may be a write.
+const COMMANDS_PER_TURN: usize = 512;
+
 /// A socket that has become a WebSocket.
 #[derive(Debug)]
 pub struct Joining {
@@ -82,7 +85,9 @@ pub struct Inbox {
 
 #[derive(Debug, Default)]
 struct Queue {
-    commands: Vec<Command>,
+    /// Rooms' news and the like, before all else.
+    news: Vec<Command>,
+    commands: VecDeque<Command>,
     joins: VecDeque<Joining>,
 }
 
@@ -116,7 +121,7 @@ impl Inbox {
             if queue.commands.len() >= WAITING_MAX || self.is_over() {
                 return Err(Full);
             }
-            queue.commands.push(command);
+            queue.commands.push_back(command);
         }
         self.wake();
         Ok(())
@@ -124,19 +129,19 @@ impl Inbox {
 
     /// A room has news. Never refused: each room has one word here at a time.
     pub(crate) fn tell(&self, room: u64) {
-        self.queue.lock().commands.push(Command::Told(room));
+        self.queue.lock().news.push(Command::Told(room));
         self.wake();
     }
 
     /// A room has ended. Never refused: each room ends once.
     pub(crate) fn end(&self, room: u64, reason: CloseReason) {
-        self.queue.lock().commands.push(Command::Ended(room, reason));
+        self.queue.lock().news.push(Command::Ended(room, reason));
         self.wake();
     }
 
     /// The loop has to stop. Never refused.
     pub(crate) fn stop(&self, reason: CloseReason) {
-        self.queue.lock().commands.push(Command::Stop(reason));
+        self.queue.lock().news.push(Command::Stop(reason));
         self.wake();
     }
 
@@ -149,18 +154,26 @@ impl Inbox {
         }
     }
 
-    /// The loop takes what is there.
-    pub(crate) fn drain(&self, commands: &mut Vec<Command>, joins: &mut VecDeque<Joining>) {
+    /// The loop takes what is there, of commands as many as a turn has time for. True if there
+    /// are more.
+    pub(crate) fn drain(&self, taken: &mut Vec<Command>, joins: &mut VecDeque<Joining>) -> bool {
         self.is_woken.store(false, Ordering::Release);
         let mut queue = self.queue.lock();
-        std::mem::swap(&mut queue.commands, commands);
-        joins.append(&mut queue.joins);
+        taken.append(&mut queue.news);
+        let count = queue.commands.len().min(COMMANDS_PER_TURN);
+        taken.extend(queue.commands.drain(..count));
+        // Those of before come first, and what waits stays bounded.
+        if joins.is_empty() {
+            joins.append(&mut queue.joins);
+        }
+        !queue.commands.is_empty()
     }
 
     /// The loop has ended, planned or not.
     pub(crate) fn end_for_good(&self) {
         self.is_over.store(true, Ordering::Release);
         let mut queue = self.queue.lock();
+        queue.news.clear();
         queue.commands.clear();
         // Closes their sockets: their viewers try again, elsewhere.
         queue.joins.clear();
@@ -219,9 +232,12 @@ mod tests {
         }
         assert_eq!(inbox.command(reply()), Err(Full));
         inbox.tell(1);
-        let mut commands = Vec::new();
-        inbox.drain(&mut commands, &mut VecDeque::new());
-        assert_eq!(commands.len(), WAITING_MAX + 1, "news find room");
+        let (mut taken, mut joins) = (Vec::new(), VecDeque::new());
+        assert!(inbox.drain(&mut taken, &mut joins), "there are more than a turn takes");
+        assert_eq!(taken.len(), 1 + COMMANDS_PER_TURN);
+        assert!(matches!(taken[0], Command::Told(1)), "news overtake replies");
         inbox.command(reply()).unwrap();
+        while inbox.drain(&mut taken, &mut joins) {}
+        assert_eq!(taken.len(), 1 + WAITING_MAX + 1);
     }
 }

@@ -6,10 +6,10 @@
 //! Room::publish: “news” ───────┘   epoll · turns        └─► sockets: one write per window
 //! ```
 //!
-//! A loop's turn: what the inbox holds; what sockets have to say, for up to twice
-//! `INPUT_BUDGET`; joins for up to `JOINS_BUDGET`; then visits that are due, for up to
-//! `VISITS_BUDGET`. What is left waits for the next turn, so neither hot rooms nor joins nor
-//! floods starve the others.
+//! A loop's turn: what the inbox holds, some hundreds of replies at most; what sockets have
+//! to say, for up to twice `INPUT_BUDGET`; joins for up to `JOINS_BUDGET`; then visits that
+//! are due, for up to `VISITS_BUDGET`. What is left waits for the next turn, so neither hot
+//! rooms nor joins nor floods starve the others.
 //!
 //! - **Enters**: sockets that have become WebSockets, replies, rooms' news. **Leaves**:
 //!   frames to viewers, their messages to the [`Handler`].

@@ -46,6 +46,8 @@ pub(super) struct Loop {
     first: usize,
     /// Visits that were due in the last turn and not made.
     left_over: usize,
+    /// The inbox holds more replies than one turn takes.
+    has_commands: bool,
     /// Sockets that wait to join.
     pub joins: VecDeque<Joining>,
     /// Connections that had more to read or to get than one turn gives them.
@@ -87,6 +89,7 @@ impl Loop {
             active: Vec::new(),
             first: 0,
             left_over: 0,
+            has_commands: false,
             joins: VecDeque::new(),
             again: VecDeque::new(),
             outlet,
@@ -137,7 +140,11 @@ impl Loop {
     }
 
     fn timeout(&self) -> Duration {
-        if !self.joins.is_empty() || !self.again.is_empty() || self.left_over > 0 {
+        if self.has_commands
+            || !self.joins.is_empty()
+            || !self.again.is_empty()
+            || self.left_over > 0
+        {
             return Duration::ZERO;
         }
         let now = Instant::now();
@@ -149,9 +156,9 @@ impl Loop {
     }
 
     fn take_inbox(&mut self) {
-        let mut commands = Vec::new();
-        self.inbox.drain(&mut commands, &mut self.joins);
-        for command in commands {
+        let mut taken = Vec::new();
+        self.has_commands = self.inbox.drain(&mut taken, &mut self.joins);
+        for command in taken {
             match command {
                 Command::Told(id) => self.told(id),
                 Command::Ended(id, reason) => self.end_room(id, &reason),
@@ -217,7 +224,7 @@ impl Loop {
         if self.ends_at.is_some() {
             self.joins.clear();
         }
-        let until = self.now + JOINS_BUDGET;
+        let until = Instant::now() + JOINS_BUDGET;
         while let Some(joining) = self.joins.pop_front() {
             self.join(joining);
             if Instant::now() >= until {
@@ -229,7 +236,7 @@ impl Loop {
     /// What sockets have to say. Those beyond the turn's budget are called again: one who
     /// floods, or a thousand, hold up visits no longer than that.
     fn take_events(&mut self, events: &Events) {
-        let until = self.now + INPUT_BUDGET;
+        let until = Instant::now() + INPUT_BUDGET;
         for event in events {
             if event.token() == WAKER {
                 continue;
