@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use crate::chat::EmoteRange;
+use records::EmoteRange;
+
 use crate::rules::RulesError;
 
 /// Emotes of a server.

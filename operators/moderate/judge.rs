@@ -1,8 +1,7 @@
 //! Whether something may be said or done, as the room is: looks, and changes nothing.
 
-use records::UserId;
+use records::{Act, Badge, CHAT_VERSION, ChatMessage, SLOW_S_MAX, UserId};
 
-use crate::chat::{Act, Badge, CHAT_VERSION, ChatMessage, SLOW_S_MAX};
 use crate::looks;
 use crate::refusal::Refusal;
 use crate::room::{Room, gist};

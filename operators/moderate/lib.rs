@@ -39,7 +39,7 @@
 //!     standing: Standing::Viewer,
 //!     relation: Relation::default(),
 //! };
-//! let message_id = MessageId(Uuid::from_u128(3));
+//! let message_id = records::MessageId(Uuid::from_u128(3));
 //! let said = Said { message_id, from: ann, text: "hi".into(), client_id: None };
 //! let Verdict::Accepted(message) = room.push(said, 1_790_000_000_000_000, &server) else {
 //!     panic!("nothing is wrong with it");
@@ -48,7 +48,6 @@
 //! # Ok::<(), RulesError>(())
 //! ```
 
-mod chat;
 mod emotes;
 mod judge;
 mod links;
@@ -65,10 +64,6 @@ mod text;
 mod window;
 mod words;
 
-pub use chat::{
-    Act, Badge, CHAT_VERSION, ChatAct, ChatMessage, ChatRecord, ChatRecordError, EmoteRange,
-    MessageId, Mode, SLOW_S_MAX,
-};
 pub use emotes::{CODE_BYTES_MAX, EMOTES_MAX};
 pub use links::LinkPolicy;
 pub use refusal::Refusal;

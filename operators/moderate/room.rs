@@ -13,10 +13,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use records::{StreamId, UserId};
+use records::{
+    Act, CHAT_VERSION, ChatAct, ChatMessage, ChatRecord, Mode, StreamId, UserId,
+};
 use serde::{Deserialize, Serialize};
 
-use crate::chat::{Act, CHAT_VERSION, ChatAct, ChatMessage, ChatRecord, Mode};
 use crate::looks;
 use crate::refusal::Refusal;
 use crate::retries::Retries;

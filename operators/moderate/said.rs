@@ -1,8 +1,7 @@
 //! What goes into a room and what comes out.
 
-use records::UserId;
+use records::{Act, ChatMessage, MessageId, UserId};
 
-use crate::chat::{Act, ChatMessage, MessageId};
 use crate::refusal::Refusal;
 
 /// What somebody is in a room.

@@ -2,10 +2,9 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use records::UserId;
+use records::{SLOW_S_MAX, UserId};
 use serde::{Deserialize, Serialize};
 
-use crate::chat::SLOW_S_MAX;
 use crate::window::WINDOW_US;
 
 /// Texts of one user that are compared with the next one.

@@ -11,6 +11,7 @@
 //! Payloads are [`bytes::Bytes`], so a fork of the graph is a pointer copy. Those
 //! of media are ISO boxes; [`mp4`] is what all who write or read them share.
 
+mod chat;
 mod event;
 mod frame;
 mod health;
@@ -26,6 +27,10 @@ mod track;
 mod user;
 mod view;
 
+pub use chat::{
+    Act, Badge, CHAT_VERSION, ChatAct, ChatMessage, ChatRecord, ChatRecordError, EmoteRange,
+    MessageId, Mode, SLOW_S_MAX,
+};
 pub use event::{StreamEvent, StreamState};
 pub use frame::{Cut, Frame, FrameBody, Run, Sample};
 pub use health::Health;

@@ -7,7 +7,9 @@ mod texts;
 use std::sync::Arc;
 use std::time::Duration;
 
-use records::{StreamId, UserId};
+use records::{
+    Act, Badge, CHAT_VERSION, ChatAct, ChatMessage, ChatRecord, EmoteRange, MessageId, Mode, StreamId, UserId,
+};
 use uuid::Uuid;
 
 use crate::*;

@@ -8,9 +8,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use records::{StreamId, UserId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+use crate::{StreamId, UserId};
 
 /// The version that is written.
 pub const CHAT_VERSION: u8 = 1;
