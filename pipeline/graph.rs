@@ -1,4 +1,4 @@
-//! THE dataflow: what every packet goes through, on one screen.
+//! THE dataflows: what every packet and every word goes through, on one screen.
 //!
 //! ```text
 //!              by stream                      encoders (I/O plane)
@@ -6,6 +6,8 @@
 //! packets ─► source ─► demux ─┬─► transcode ────┘ ◄────┘
 //!                             │       └─► segment ─┬─► hls      parts, to viewers
 //!                             └─► health           └─► archive  segment files, write once
+//!
+//! what is said ─► said ─► moderate ─► chat      verdicts, to the desk (log, viewers)
 //! ```
 //!
 //! Enters: packets (retained until a checkpoint covers them). Leaves: parts,
@@ -24,6 +26,7 @@ use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::{OkErr, Probe};
 use timely::worker::Worker;
 
+use crate::chat::{ChatPlane, Spoken};
 use crate::dataflow::MediaPlane;
 
 /// Adds the media dataflow to one worker.
@@ -50,5 +53,20 @@ pub fn media(worker: &mut Worker, generation: &Arc<Generation>, plane: &MediaPla
         let media = media.probe_with(&done);
         sink(media.clone(), "hls", generation, plane.deliver_hls());
         sink(media, "archive", generation, plane.deliver_archive());
+    });
+}
+
+/// Adds the chat dataflow to one worker.
+pub fn chat(worker: &mut Worker, generation: &Arc<Generation>, plane: &ChatPlane) {
+    let me = worker.index();
+    worker.dataflow_named("chat", |scope| {
+        let done = ProbeHandle::new();
+        let table = generation.table.clone();
+        let by_room = Exchange::new(move |s: &Spoken| table.worker(s.stream.shard()) as u64);
+
+        let said = source(scope, "said", plane.inlet(me), generation, &done);
+        let verdicts =
+            keyed(said, by_room, "moderate", generation, plane.seats(), plane.moderate());
+        sink(verdicts.probe_with(&done), "chat", generation, plane.deliver());
     });
 }

@@ -1,11 +1,12 @@
 //! Millstream: live streaming of your own, as a dataflow.
 //!
-//! Enters: RTMP from publishers, HTTP from viewers. Leaves: low-latency HLS.
+//! Enters: RTMP from publishers, HTTP from viewers. Leaves: low-latency HLS, and chat.
 //! The way in is [`server`], which puts the parts together; what happens to a
 //! packet is in [`graph`].
 
 pub mod announcements;
 pub mod catalog;
+pub mod chat;
 pub mod cli;
 pub mod config;
 pub mod dataflow;

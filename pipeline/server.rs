@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! log ─► catalog ─► registry ─┐
-//! intakes ─► plane ─► engine ─┼─► listeners (HTTP, HTTPS, RTMP, RTMPS)
+//! intakes ─► planes ─► engine ─┼─► listeners (HTTP, HTTPS, RTMP, RTMPS)
 //! origin, archive ◄─ edges ───┘
 //! archive ─► store
 //! log ─► lake
@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use lake::Lake;
 use log::{DataLock, Embedded, Kafka, Log, Topic};
+use moderate::ServerLimit;
 use operators::transcode::Pool;
 use runtime::{Clock, Engine, Intake, edge};
 use sinks::archive::Archive;
@@ -39,8 +40,9 @@ use self::restore::restore;
 use self::tasks::{announcer, show, store, tick, watch_health, watch_quarantine};
 use crate::announcements::Ledger;
 use crate::catalog::Catalog;
+use crate::chat::{self, Chat, ChatPlane, Desk, DeskConfig, People};
 use crate::config::{Config, Secret};
-use crate::dataflow::{Edges, MediaPlane, Quarantine};
+use crate::dataflow::{Edges, MediaPlane, Planes, Quarantine};
 use crate::events::EventCounts;
 use crate::faults::{LakeFaults, StepFaults};
 use crate::feed::Feed;
@@ -106,6 +108,7 @@ impl Server {
 
         let (hls, hls_out) = edge("hls", settings::edge_bytes(config));
         let (to_archive, archive_out) = edge("archive", settings::edge_bytes(config));
+        let (heard, heard_out) = edge("chat", settings::edge_bytes(config));
         let (health, health_out) = edge("health", settings::HEALTH_EDGE_BYTES);
         let packets = Intake::new("packets", settings::packets(config));
         let encoded = Intake::new("encoded", settings::encoded(config));
@@ -122,6 +125,10 @@ impl Server {
             Edges { hls, archive: to_archive, health },
             Quarantine::new(quarantined),
         ));
+        let said = Intake::new("said", settings::SAID);
+        let limit = ServerLimit::new(config.chat.server_per_minute);
+        let lag_epochs_max = settings::plane(config).lag_epochs_max;
+        let chat_plane = Arc::new(ChatPlane::new(said, heard, limit, lag_epochs_max));
         let registry = Arc::new(Registry::new(
             Arc::clone(&catalog),
             Arc::clone(&plane),
@@ -163,8 +170,8 @@ impl Server {
         let sockets = Sockets::open(config).await?;
         let at = sockets.addresses();
 
-        let engine =
-            Engine::start(Arc::clone(&plane) as _, config.pipeline.workers, Clock::start())?;
+        let planes = Planes { media: Arc::clone(&plane), chat: Arc::clone(&chat_plane) };
+        let engine = Engine::start(Arc::new(planes), config.pipeline.workers, Clock::start())?;
         let engine = Arc::new(engine);
         let board = Arc::new(HealthBoard::default());
         let meters = Arc::new(RtmpMeters::default());
@@ -180,6 +187,16 @@ impl Server {
             }
             None => None,
         };
+        let (rules, emotes) = chat::rules(&config.chat)?;
+        let desk = Arc::new(Desk::new(
+            DeskConfig { ring_bytes: config.chat.ring_bytes },
+            Arc::clone(&log),
+            Arc::clone(&catalog),
+            chat_plane,
+            Arc::new(rules),
+        ));
+        let people = People::new(accounts.clone(), Arc::clone(&catalog));
+        let chat = Chat::start(&config.chat, Arc::clone(&desk), people, emotes)?;
         let app = App::new(Shared {
             log: Arc::clone(&log),
             registry: Arc::clone(&registry),
@@ -195,6 +212,7 @@ impl Server {
             recorder: Arc::clone(&recorder),
             tiers: Arc::clone(&tiers),
             lake,
+            chat,
             health_feed: Arc::clone(&health_feed),
             views,
             view_rate: Rate::default(),
@@ -214,6 +232,8 @@ impl Server {
         let mut plane_tasks = JoinSet::new();
         plane_tasks.spawn(show(hls_out, app.clone()));
         plane_tasks.spawn(store(archive_out, Arc::clone(&archive)));
+        plane_tasks.spawn(Arc::clone(&desk).run(heard_out));
+        plane_tasks.spawn(Chat::tend(desk));
         plane_tasks.spawn(watch_health(health_out, board, health_feed));
         plane_tasks.spawn(watch_quarantine(quarantine_out, Arc::clone(&registry)));
         plane_tasks.spawn(tick(Arc::clone(&registry)));
@@ -237,6 +257,7 @@ impl Server {
         self.app.registry.end_all(END_PATIENCE).await;
         self.front.close_publishers().await;
         tokio::time::sleep(FAREWELL).await;
+        self.app.chat.close();
         self.front.close_viewers().await;
         let engine = Arc::clone(&self.app.engine);
         // Blocks until what is in flight is through.

@@ -33,6 +33,10 @@ use crate::videos::{Cold, ParseThinToError, RecorderConfig, Thin, TierConfig};
 /// Health records that may wait: small, and lost to nobody but a graph.
 pub const HEALTH_EDGE_BYTES: usize = 4 << 20;
 
+/// What may wait of what is said, for each room: some ten thousand messages.
+pub const SAID: IntakeLimits =
+    IntakeLimits { unread_bytes_max: 8 << 20, retained_bytes_max: 16 << 20 };
+
 /// The folder of segment files below the data directory.
 const MEDIA_FOLDER: &str = "media";
 

@@ -36,7 +36,7 @@ pub use self::example::example;
 pub use self::problem::{ConfigError, Origin, Problem};
 pub use self::read::{environment, variable};
 pub use self::sections::{
-    Archive, Config, DataLog, Hls, Http, Lake, LogFormat, Logging, Pipeline, Rtmp, Secret, Sql,
+    Archive, Chat, Config, DataLog, Hls, Http, Lake, LogFormat, Logging, Pipeline, Rtmp, Secret, Sql,
     Stream, Tls, Transcode, Vod,
 };
 
@@ -195,6 +195,21 @@ impl Config {
                 memory_bytes_max: get.integer("sql.memory_max")? as usize,
                 spill_bytes_max: get.integer("sql.spill_max")?,
                 at_once: get.integer("sql.at_once")? as usize,
+            },
+            chat: Chat {
+                enabled: get.bool("chat.enabled")?,
+                window: get.duration("chat.window")?,
+                loops: get.integer("chat.loops")? as usize,
+                sockets_max: get.integer("chat.sockets_max")?,
+                ring_bytes: get.integer("chat.ring")? as usize,
+                chars_max: get.integer("chat.chars_max")? as usize,
+                user_per_minute: get.integer("chat.user_per_minute")? as u32,
+                room_per_minute: get.integer("chat.room_per_minute")? as u32,
+                server_per_minute: get.integer("chat.server_per_minute")? as u32,
+                links: get.text("chat.links")?,
+                look_alikes: get.bool("chat.look_alikes")?,
+                blocked: get.optional("chat.blocked")?.map(Into::into),
+                emotes: get.optional("chat.emotes")?.map(Into::into),
             },
             log: Logging {
                 level: get.text("log.level")?,

@@ -38,6 +38,8 @@ pub struct Config {
     pub lake: Lake,
     /// Further ways to ask it.
     pub sql: Sql,
+    /// What viewers say.
+    pub chat: Chat,
     /// What the server says.
     pub log: Logging,
     /// Whether panics may be injected.
@@ -139,6 +141,37 @@ pub struct Sql {
     pub spill_bytes_max: u64,
     /// Queries that run at once.
     pub at_once: usize,
+}
+
+/// `[chat]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chat {
+    /// Whether there is one.
+    pub enabled: bool,
+    /// How long messages may be gathered.
+    pub window: Duration,
+    /// Threads that write. 0: one per core.
+    pub loops: usize,
+    /// Viewers on sockets.
+    pub sockets_max: u64,
+    /// What a room holds, in bytes.
+    pub ring_bytes: usize,
+    /// Longest message.
+    pub chars_max: usize,
+    /// Messages of a user in a room, per minute.
+    pub user_per_minute: u32,
+    /// Of a room.
+    pub room_per_minute: u32,
+    /// Of all rooms.
+    pub server_per_minute: u32,
+    /// allow, refuse, or domains.
+    pub links: String,
+    /// Whether words that mix alphabets are refused.
+    pub look_alikes: bool,
+    /// A file of what may not be said.
+    pub blocked: Option<PathBuf>,
+    /// A folder of pictures.
+    pub emotes: Option<PathBuf>,
 }
 
 /// A text that no log, error or debug print shows.

@@ -9,6 +9,7 @@
 
 mod checkpoint;
 mod quarantine;
+mod whole;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,12 +20,12 @@ use operators::transcode::Pool;
 use parking_lot::Mutex;
 use records::{Frame, FrameBody, Health, Media, MediaBody, Packet, PacketBody, StreamId};
 use runtime::{
-    Credit, Culprit, Edge, Generation, Graph, Handover, Inlet, Intake, OfStream, Waker, working_on,
+    Credit, Culprit, Edge, Generation, Handover, Inlet, Intake, OfStream, Waker, working_on,
 };
-use timely::worker::Worker;
 
 pub use checkpoint::{Checkpoint, Checkpoints};
-pub use quarantine::{Quarantine, Quarantined};
+pub use quarantine::{Quarantine, Quarantined, Strikes};
+pub use whole::Planes;
 
 /// A frame on its way to the segmenter, and which intake it came from.
 #[derive(Clone)]
@@ -287,8 +288,9 @@ fn deliver(
     }
 }
 
-impl Graph for MediaPlane {
-    fn begin(&self, generation: &Generation) {
+/// What [`Planes`] asks of it.
+impl MediaPlane {
+    pub(super) fn begin(&self, generation: &Generation) {
         let wakers = [generation.wakers(), generation.wakers()];
         *self.wakers.lock() = wakers.clone();
         let [packets, encoded] = wakers;
@@ -296,16 +298,12 @@ impl Graph for MediaPlane {
         self.encoded.bind(encoded, &generation.table);
     }
 
-    fn build(&self, worker: &mut Worker, generation: &Arc<Generation>) {
-        crate::graph::media(worker, generation, self);
-    }
-
-    fn end(&self) {
+    pub(super) fn end(&self) {
         self.packets.unbind();
         self.encoded.unbind();
     }
 
-    fn recover(&self, culprit: Option<Culprit>) {
+    pub(super) fn recover(&self, culprit: Option<Culprit>) {
         if let Some(Culprit { stream, operator }) = culprit
             && self.quarantine.strike(stream, operator)
         {

@@ -23,9 +23,28 @@ pub struct Quarantined {
     pub operator: &'static str,
 }
 
+/// Recent panics, by the stream they are blamed on.
+#[derive(Default)]
+pub struct Strikes {
+    last: Mutex<HashMap<StreamId, Instant>>,
+}
+
+impl Strikes {
+    /// Notes a panic blamed on `stream`; true if it is the second within a minute.
+    pub fn is_second(&self, stream: StreamId) -> bool {
+        let mut last = self.last.lock();
+        last.retain(|_, at| at.elapsed() < MEMORY);
+        let is_second = last.insert(stream, Instant::now()).is_some();
+        if is_second {
+            last.remove(&stream);
+        }
+        is_second
+    }
+}
+
 /// Counts strikes and reports who is out.
 pub struct Quarantine {
-    strikes: Mutex<HashMap<StreamId, Instant>>,
+    strikes: Strikes,
     out: Sender<Quarantined>,
 }
 
@@ -33,16 +52,13 @@ impl Quarantine {
     /// Reports to `out`.
     #[must_use]
     pub fn new(out: Sender<Quarantined>) -> Self {
-        Self { strikes: Mutex::default(), out }
+        Self { strikes: Strikes::default(), out }
     }
 
     /// Notes a panic blamed on `stream`; true if it is the second within a minute.
     pub fn strike(&self, stream: StreamId, operator: &'static str) -> bool {
-        let mut strikes = self.strikes.lock();
-        strikes.retain(|_, last| last.elapsed() < MEMORY);
-        let is_second = strikes.insert(stream, Instant::now()).is_some();
+        let is_second = self.strikes.is_second(stream);
         if is_second {
-            strikes.remove(&stream);
             tracing::error!(%stream, operator, "stream quarantined: its records panicked twice");
             // The queue holds more than there are streams; if it is full, the
             // stream is closed by its publisher's next write failing.

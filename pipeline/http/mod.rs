@@ -5,6 +5,7 @@
 
 mod auth;
 mod base;
+mod chat;
 mod cluster;
 mod cold;
 mod download;
@@ -13,9 +14,11 @@ mod metrics;
 mod outlet;
 mod pages;
 mod problem;
+mod replay;
 mod server;
 mod sql;
 mod streams;
+mod upgrade;
 mod videos;
 mod views;
 mod vod;
@@ -41,6 +44,7 @@ pub use server::serve;
 pub use sql::ARROW;
 pub use views::Rate;
 
+use crate::chat::Chat;
 use crate::config::Secret;
 use crate::dataflow::MediaPlane;
 use crate::events::EventCounts;
@@ -84,6 +88,8 @@ pub struct Shared {
     pub sql: queries::Session,
     /// The lake's tables, unless they are switched off.
     pub lake: Option<Arc<lake::Lake>>,
+    /// What viewers say.
+    pub chat: Chat,
     /// Publishers' health on its way to the log.
     pub health_feed: Arc<Feed>,
     /// Viewers' reports on their way to the log.
@@ -135,6 +141,15 @@ pub fn router(app: App) -> Router {
         .route("/api/streams/{id}/health", get(streams::health))
         .route("/api/streams/{id}/key", post(streams::rotate_key))
         .route("/api/streams/{id}/thumbnail.jpg", get(streams::thumbnail))
+        .route("/api/streams/{id}/viewers", get(chat::viewers))
+        .route("/api/streams/{id}/chat", get(chat::history).post(chat::say))
+        .route("/api/streams/{id}/chat/subscribe", get(chat::subscribe))
+        .route("/api/streams/{id}/chat/poll", get(chat::poll))
+        .route("/api/streams/{id}/chat/events", get(chat::events))
+        .route("/api/streams/{id}/chat/acts", post(chat::act))
+        .route("/api/chat/emotes", get(chat::emotes))
+        .route("/emotes/{id}", get(chat::picture))
+        .route("/api/videos/{id}/chat", get(replay::chat))
         .route("/api/videos", get(videos::list))
         .route("/api/videos/{id}", get(videos::show).put(videos::change).delete(videos::delete))
         .route("/api/videos/{id}/status", put(videos::set_status))

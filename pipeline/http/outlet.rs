@@ -110,6 +110,14 @@ impl Outlet {
         Self { stream, places }
     }
 
+    /// The connection, for another protocol.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn into_socket(self) -> io::Result<std::os::fd::OwnedFd> {
+        Ok(self.stream.into_std()?.into())
+    }
+
     /// Asks the kernel until it takes some or has no room.
     fn poll_call(
         &self,

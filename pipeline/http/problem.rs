@@ -13,6 +13,8 @@ pub struct Problem {
     detail: String,
     /// When to ask again.
     retry_after_s: Option<u64>,
+    /// What programs tell problems of one status apart by.
+    code: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -22,18 +24,28 @@ struct Document<'a> {
     title: &'a str,
     status: u16,
     detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_s: Option<u64>,
 }
 
 impl Problem {
     /// A problem with this status and explanation.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into(), retry_after_s: None }
+        Self { status, detail: detail.into(), retry_after_s: None, code: None }
     }
 
     /// The same, and a client may ask again in so many seconds.
     #[must_use]
     pub fn retry_after(self, seconds: u64) -> Self {
         Self { retry_after_s: Some(seconds), ..self }
+    }
+
+    /// The same, with a name for programs.
+    #[must_use]
+    pub fn code(self, code: &'static str) -> Self {
+        Self { code: Some(code), ..self }
     }
 
     /// 400: the request can't be understood.
@@ -75,6 +87,8 @@ impl IntoResponse for Problem {
             title: self.status.canonical_reason().unwrap_or("Error"),
             status: self.status.as_u16(),
             detail: &self.detail,
+            code: self.code,
+            retry_after_s: self.retry_after_s.filter(|_| self.code.is_some()),
         };
         let mut response = (self.status, Json(document)).into_response();
         let headers = response.headers_mut();

@@ -22,7 +22,6 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -53,7 +52,6 @@ pub async fn serve(
     mut stop: watch::Receiver<bool>,
 ) {
     let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let graceful = GracefulShutdown::new();
     let service = Service { app, router, is_tls: tls.is_some(), places: None };
     loop {
         let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
@@ -68,16 +66,18 @@ pub async fn serve(
                 continue;
             }
         };
-        let (service, tls, watcher) = (service.clone(), tls.clone(), graceful.watcher());
+        let (service, tls, stopping) = (service.clone(), tls.clone(), stop.clone());
         tokio::spawn(async move {
-            if let Err(error) = connection(stream, peer, tls, service, watcher).await {
+            if let Err(error) = connection(stream, peer, tls, service, stopping).await {
                 tracing::debug!(%peer, error = &*error, "http connection ended");
             }
             drop(permit);
         });
     }
     drop(listener);
-    if tokio::time::timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
+    // All of them: no connection is left.
+    let ended = connections.acquire_many(CONNECTIONS_MAX as u32);
+    if tokio::time::timeout(DRAIN_TIMEOUT, ended).await.is_err() {
         tracing::info!("some viewers' requests were cut off at shutdown");
     }
 }
@@ -95,7 +95,7 @@ async fn connection(
     peer: SocketAddr,
     tls: Option<TlsConfig>,
     mut service: Service,
-    watcher: hyper_util::server::graceful::Watcher,
+    stopping: watch::Receiver<bool>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     // Parts are small and late ones are worthless.
     stream.set_nodelay(true)?;
@@ -103,21 +103,21 @@ async fn connection(
         None => {
             let places = Places::default();
             service.places = Some(places.clone());
-            speak(Outlet::new(stream, places), peer, service, watcher).await
+            speak(Outlet::new(stream, places), peer, service, stopping).await
         }
         Some(tls) => {
             let accept = TlsAcceptor::from(Arc::clone(&tls.borrow())).accept(stream);
             let stream = tokio::time::timeout(HEAD_TIMEOUT, accept).await??;
-            speak(stream, peer, service, watcher).await
+            speak(stream, peer, service, stopping).await
         }
     }
 }
 
 async fn speak(
-    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     peer: SocketAddr,
     service: Service,
-    watcher: hyper_util::server::graceful::Watcher,
+    mut stopping: watch::Receiver<bool>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
@@ -127,7 +127,13 @@ async fn speak(
         .max_concurrent_streams(256)
         .keep_alive_interval(Duration::from_secs(20));
     let handler = service_fn(move |request| service.clone().answer(request, peer));
-    watcher.watch(builder.serve_connection(TokioIo::new(stream), handler).into_owned()).await
+    let mut connection =
+        std::pin::pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), handler));
+    tokio::select! {
+        ended = connection.as_mut() => return ended,
+        _ = stopping.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
+    }
+    connection.await
 }
 
 #[derive(Clone)]

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use http::{HeaderMap, StatusCode, header};
 use queries::{Error, Format, Rows, arrow_stream, named};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::auth::Admin;
@@ -72,6 +73,18 @@ pub async fn ask(
     };
     // Whoever has the token asks; nobody in between keeps it.
     Ok(([(header::CONTENT_TYPE, media), (header::CACHE_CONTROL, "no-store")], body).into_response())
+}
+
+/// Rows of a question of ours, each as a `T`.
+pub(super) async fn parsed<T: DeserializeOwned>(app: &App, sql: &str) -> Result<Vec<T>, Problem> {
+    #[derive(Deserialize)]
+    struct Answer<T> {
+        rows: Vec<T>,
+    }
+    let answer = json(app.sql.query(sql, "").await.map_err(problem)?).await?;
+    let Answer { rows } = serde_json::from_slice(&answer)
+        .map_err(|error| problem(Error::Internal(error.to_string())))?;
+    Ok(rows)
 }
 
 async fn json(mut rows: Rows) -> Result<Vec<u8>, Problem> {

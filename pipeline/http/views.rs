@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use axum::body::Bytes;
 use axum::extract::State;
+use chat::UserTag;
 use http::StatusCode;
 use log::{NewRecord, Topic};
 use parking_lot::Mutex;
@@ -98,6 +99,10 @@ pub async fn report(State(app): State<App>, body: Bytes) -> Result<StatusCode, P
         None => {
             let stream = app.registry.catalog().get(view.stream).filter(|stream| !stream.deleted);
             stream.ok_or_else(Problem::unknown_stream)?;
+            // Whoever watches is counted with those who chat; both say the same identifier.
+            if let Ok(lane) = app.chat.desk.lane(view.stream).await {
+                lane.watches(UserTag(view.session.as_u128()));
+            }
         }
         Some(video) => {
             let video = app.videos.get(VideoId(video)).filter(|v| v.stream_id == view.stream);

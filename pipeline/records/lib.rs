@@ -11,6 +11,7 @@
 //! Payloads are [`bytes::Bytes`], so a fork of the graph is a pointer copy. Those
 //! of media are ISO boxes; [`mp4`] is what all who write or read them share.
 
+mod chat;
 mod event;
 mod frame;
 mod health;
@@ -23,8 +24,13 @@ mod rendition;
 pub mod schema;
 mod time;
 mod track;
+mod user;
 mod view;
 
+pub use chat::{
+    Act, Badge, CHAT_VERSION, ChatAct, ChatMessage, ChatRecord, ChatRecordError, EmoteRange,
+    MessageId, Mode, SLOW_S_MAX,
+};
 pub use event::{StreamEvent, StreamState};
 pub use frame::{Cut, Frame, FrameBody, Run, Sample};
 pub use health::Health;
@@ -35,4 +41,5 @@ pub use pieces::Pieces;
 pub use rendition::{ParseRenditionError, Rendition, Rung};
 pub use time::MediaTime;
 pub use track::{Codec, Kind, TrackInit};
+pub use user::UserId;
 pub use view::View;

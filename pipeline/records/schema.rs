@@ -292,9 +292,69 @@ pub static VIEWS: TableSchema = TableSchema {
     ],
 };
 
+/// What was said in chats.
+pub static CHAT_MESSAGES: TableSchema = TableSchema {
+    name: "chat_messages",
+    comment: "accepted chat messages, as they were said; chat_acts says which were taken back",
+    columns: &[
+        DATE,
+        STREAM,
+        needed("at", ColumnKind::Time, "when it was accepted; never falls along seq"),
+        needed("seq", ColumnKind::Long, "its place in the room, shared with chat_acts, without gaps"),
+        needed("message_id", ColumnKind::Text, "which message, a UUID"),
+        needed("user_id", ColumnKind::Text, "who said it, a UUID"),
+        needed("name", ColumnKind::Text, "what they were called then"),
+        needed("message", ColumnKind::Text, "what was said: 1 to 500 characters"),
+        maybe(
+            "emotes",
+            ColumnKind::Text,
+            "emotes in it as JSON: [{start, end, id}], positions in characters; null: none",
+        ),
+        maybe(
+            "badges",
+            ColumnKind::Text,
+            "what the name was shown with, separated by commas, such as moderator; null: nothing",
+        ),
+        LOG_PARTITION,
+        LOG_OFFSET,
+    ],
+};
+
+/// What moderators did in chats.
+pub static CHAT_ACTS: TableSchema = TableSchema {
+    name: "chat_acts",
+    comment: "what moderators did in chats: bans, deletions, modes",
+    columns: &[
+        DATE,
+        STREAM,
+        needed("at", ColumnKind::Time, "when it was done"),
+        needed("seq", ColumnKind::Long, "its place in the room, shared with chat_messages"),
+        needed("by_user_id", ColumnKind::Text, "who did it, a UUID; zeros: the server's operator"),
+        needed(
+            "kind",
+            ColumnKind::Text,
+            "ban, time_out, unban, delete, clear, pin, unpin or mode",
+        ),
+        maybe("target_user_id", ColumnKind::Text, "whom it was done to, a UUID"),
+        maybe("target_seq", ColumnKind::Long, "which message it was done to"),
+        maybe("until", ColumnKind::Time, "how long a time-out lasts"),
+        maybe("mode", ColumnKind::Text, "who may write from then on, as JSON"),
+        LOG_PARTITION,
+        LOG_OFFSET,
+    ],
+};
+
 /// All tables.
-pub static TABLES: [&TableSchema; 6] =
-    [&SEGMENTS, &EVENTS, &STREAM_HEALTH, &STREAMS, &VIDEOS, &VIEWS];
+pub static TABLES: [&TableSchema; 8] = [
+    &SEGMENTS,
+    &EVENTS,
+    &STREAM_HEALTH,
+    &STREAMS,
+    &VIDEOS,
+    &VIEWS,
+    &CHAT_MESSAGES,
+    &CHAT_ACTS,
+];
 
 #[cfg(test)]
 mod tests {

@@ -58,6 +58,12 @@ pub enum StartError {
     /// The lake can't be used as configured.
     #[error(transparent)]
     Lake(#[from] lake::Error),
+    /// The chat can't be used as configured.
+    #[error(transparent)]
+    Chat(#[from] crate::chat::SettingsError),
+    /// The threads that write to chat's viewers don't start.
+    #[error(transparent)]
+    Flush(#[from] chat::StartError),
     /// The data plane didn't start.
     #[error(transparent)]
     Scale(#[from] runtime::ScaleError),

@@ -25,17 +25,23 @@ pub enum Table {
     Videos,
     /// What viewers' players saw.
     Views,
+    /// What was said in chats.
+    ChatMessages,
+    /// What moderators did there.
+    ChatActs,
 }
 
 impl Table {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Segments,
         Self::Events,
         Self::StreamHealth,
         Self::Streams,
         Self::Videos,
         Self::Views,
+        Self::ChatMessages,
+        Self::ChatActs,
     ];
 
     /// The table called `name`.
@@ -60,6 +66,8 @@ impl Table {
             Self::Streams => &schema::STREAMS,
             Self::Videos => &schema::VIDEOS,
             Self::Views => &schema::VIEWS,
+            Self::ChatMessages => &schema::CHAT_MESSAGES,
+            Self::ChatActs => &schema::CHAT_ACTS,
         }
     }
 
@@ -72,6 +80,7 @@ impl Table {
             Self::StreamHealth => Topic::Health,
             Self::Streams | Self::Videos => Topic::Catalog,
             Self::Views => Topic::Views,
+            Self::ChatMessages | Self::ChatActs => Topic::Chat,
         }
     }
 
@@ -98,6 +107,8 @@ impl Table {
             Self::Streams => 3,
             Self::Videos => 4,
             Self::Views => 5,
+            Self::ChatMessages => 6,
+            Self::ChatActs => 7,
         }
     }
 }

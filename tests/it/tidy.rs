@@ -7,17 +7,21 @@ use std::path::Path;
 use crate::support::root;
 
 /// Which of our crates each crate may depend on (DESIGN §8).
-const ARROWS: [(&str, &str, &[&str]); 10] = [
+const ARROWS: [(&str, &str, &[&str]); 14] = [
     ("pipeline/records", "records", &[]),
     ("pipeline/runtime", "runtime", &["records"]),
     ("pipeline/log", "log", &["records"]),
     ("pipeline/store", "store", &[]),
+    ("pipeline/accounts", "accounts", &["records", "log"]),
     ("operators", "operators", &["records", "runtime", "log"]),
+    ("operators/moderate", "moderate", &["records"]),
     ("sources", "sources", &["records", "runtime", "log"]),
     ("sinks", "sinks", &["records", "runtime", "log", "store"]),
+    ("sinks/chat", "chat", &[]),
     ("sinks/lake", "lake", &["records", "log", "store"]),
     ("queries", "queries", &["records", "log", "store"]),
     ("pipeline/clients", "clients", &["records", "sources"]),
+    ("pipeline/clients/chat", "chat-load", &[]),
 ];
 
 #[test]

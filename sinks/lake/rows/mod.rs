@@ -5,6 +5,7 @@
 //! record that can't be understood.
 
 mod build;
+mod chat;
 mod events;
 mod health;
 mod segments;
@@ -56,6 +57,8 @@ pub(crate) fn decode(table: Table, records: &[Record]) -> Result<Decoded, Error>
         Table::Streams => streams::append,
         Table::Videos => videos::append,
         Table::Views => views::append,
+        Table::ChatMessages => chat::message,
+        Table::ChatActs => chat::act,
     };
     let mut rows = RowBuilder::new(table, records.len());
     let mut skipped = 0;

@@ -1,0 +1,211 @@
+//! One room on this machine: where it is said, where it is heard, what newcomers are told.
+//!
+//! ```text
+//! log ──load──► Lane ◄──publish── desk
+//!                │ writer ─► intake `said`
+//!                └ room ─► viewers' sockets · polling
+//! ```
+//!
+//! - **Enters**: decided records, each durable, in order.
+//! - **Leaves**: their texts.
+//! - **Held**: the newest texts (in the room's ring), who may write, what is above the
+//!   others, what was deleted, who watches the video.
+//! - **Ends** with the broadcast.
+//! - **Never here**: deciding anything.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chat::{PushError, Start, UserTag};
+use parking_lot::Mutex;
+use records::{Act, ChatMessage, ChatRecord, Mode, StreamId};
+use runtime::Writer;
+
+use super::plane::Spoken;
+use super::wire::Text;
+
+/// How long somebody watches after their player last said so: it does every ten seconds.
+const WATCHES: Duration = Duration::from_secs(25);
+
+/// Deleted messages that are remembered, the newest; older ones only the lake has anyway.
+const DELETED_MAX: usize = 20_000;
+
+/// A room; see the module.
+pub struct Lane {
+    /// Whose.
+    pub stream: StreamId,
+    /// Its viewers, and the texts they are given.
+    pub room: Arc<chat::Room>,
+    /// Where it is said.
+    pub writer: Writer<Spoken>,
+    notes: Mutex<Notes>,
+    watching: Mutex<HashMap<UserTag, Instant>>,
+}
+
+/// What newcomers are told beside the texts.
+#[derive(Clone, Default)]
+pub struct Notes {
+    /// Who may write.
+    pub mode: Mode,
+    /// Above the others.
+    pub pinned: Option<ChatMessage>,
+    deleted: HashSet<u64>,
+    // No message before this is shown.
+    cleared: u64,
+    // By which a pin finds its message.
+    recent: std::collections::VecDeque<ChatMessage>,
+}
+
+/// Messages that can be pinned, the newest.
+const PINNABLE: usize = 500;
+
+impl Notes {
+    /// Takes a record in.
+    pub fn note(&mut self, record: &ChatRecord) {
+        match record {
+            ChatRecord::Message(message) => {
+                if self.recent.len() == PINNABLE {
+                    self.recent.pop_front();
+                }
+                self.recent.push_back(message.clone());
+            }
+            ChatRecord::Act(act) => match &act.act {
+                Act::Delete { seq } => {
+                    if self.deleted.len() >= DELETED_MAX {
+                        let oldest = self.deleted.iter().min().copied();
+                        oldest.map(|seq| self.deleted.remove(&seq));
+                    }
+                    self.deleted.insert(*seq);
+                    self.pinned = self.pinned.take().filter(|pinned| pinned.seq != *seq);
+                }
+                Act::Clear => {
+                    self.cleared = act.seq;
+                    self.deleted.clear();
+                    self.pinned = None;
+                }
+                Act::Pin { seq } => {
+                    self.pinned = self.recent.iter().find(|m| m.seq == *seq).cloned();
+                }
+                Act::Unpin => self.pinned = None,
+                Act::Mode { mode } => self.mode = mode.clone(),
+                Act::Ban { .. } | Act::TimeOut { .. } | Act::Unban { .. } => {}
+            },
+        }
+    }
+
+    /// Whether the message may still be shown.
+    #[must_use]
+    pub fn shows(&self, seq: u64) -> bool {
+        seq > self.cleared && !self.deleted.contains(&seq)
+    }
+}
+
+impl Lane {
+    /// The room, as its records say: `texts` are the newest ones, `last` the number of the
+    /// last.
+    #[must_use]
+    pub fn new(
+        writer: Writer<Spoken>,
+        epoch: u64,
+        notes: Notes,
+        texts: impl IntoIterator<Item = (u64, String)>,
+        last: u64,
+        ring_bytes: usize,
+    ) -> Self {
+        let stream = writer.stream();
+        let mut texts = texts.into_iter().peekable();
+        let before = texts.peek().map_or(last, |(seq, _)| seq - 1);
+        let room = chat::Room::new(stream.to_string(), epoch, before, ring_bytes);
+        for (seq, text) in texts {
+            if let Err(error) = room.publish(seq, &text) {
+                tracing::error!(%stream, seq, %error, "a chat's text can't be shown");
+            }
+        }
+        let (notes, watching) = (Mutex::new(notes), Mutex::default());
+        Self { stream, room, writer, notes, watching }
+    }
+
+    /// Gives a durable record to everybody.
+    ///
+    /// # Errors
+    /// [`PushError`] for one that isn't the room's next, or too large.
+    pub fn publish(&self, record: &ChatRecord) -> Result<(), PushError> {
+        // Before the text is out: whoever comes after it is told the mode that it set.
+        self.notes.lock().note(record);
+        self.room.publish(record.seq(), &Text::from(record).json())
+    }
+
+    /// What newcomers are told.
+    pub fn notes<T>(&self, look: impl FnOnce(&Notes) -> T) -> T {
+        look(&self.notes.lock())
+    }
+
+    /// How many watch or read, each once.
+    #[must_use]
+    pub fn viewers(&self) -> usize {
+        self.room.presence().viewers().users
+    }
+
+    /// A player says that somebody watches.
+    pub fn watches(&self, who: UserTag) {
+        if self.watching.lock().insert(who, Instant::now()).is_none() {
+            self.room.presence().enter(who);
+        }
+    }
+
+    /// Forgets those whose players haven't said so for a while.
+    pub fn settle(&self) {
+        self.watching.lock().retain(|who, said| {
+            let stays = said.elapsed() < WATCHES;
+            if !stays {
+                self.room.presence().leave(*who);
+            }
+            stays
+        });
+    }
+
+    /// Texts of messages before number `before` (or the newest), at most `limit`, newest
+    /// first; None if some of them are no longer held.
+    #[must_use]
+    pub fn held_before(&self, before: Option<u64>, limit: usize) -> Option<Vec<serde_json::Value>> {
+        let epoch = self.room.epoch();
+        let before = before.unwrap_or(u64::MAX).min(self.room.last() + 1);
+        // Numbers of acts and of what was deleted fall out, so begin further back.
+        let mut reach = limit as u64;
+        loop {
+            let from = before.saturating_sub(1).saturating_sub(reach);
+            let position = self.room.seek(Start::After { epoch, seq: from });
+            if !position.recovered {
+                return None;
+            }
+            let mut shown = self.texts_between(position.offset, from, before)?;
+            if shown.len() >= limit || from == 0 {
+                shown.reverse();
+                shown.truncate(limit);
+                return Some(shown);
+            }
+            reach *= 4;
+        }
+    }
+
+    fn texts_between(&self, offset: u64, after: u64, before: u64) -> Option<Vec<serde_json::Value>> {
+        let (mut at, mut shown) = (offset, Vec::new());
+        loop {
+            let page = self.room.page(at, 64 << 10).ok()?;
+            at = page.next;
+            for frame in &page.frames {
+                let Some(seq) = frame.seq.filter(|seq| *seq > after && *seq < before) else {
+                    continue;
+                };
+                let text: serde_json::Value = serde_json::from_slice(&frame.payload).ok()?;
+                if text["type"] == "message" && self.notes(|notes| notes.shows(seq)) {
+                    shown.push(text);
+                }
+            }
+            if page.frames.is_empty() || page.seq + 1 >= before {
+                return Some(shown);
+            }
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! The texts that a socket carries, and those of polling and history: JSON, each with
+//! its `type`. The README has them all.
+//!
+//! Enters: records and answers. Leaves: texts. Held: nothing.
+
+use std::borrow::Cow;
+
+use moderate::{Receipt, Refusal};
+use records::{Act, Badge, ChatMessage, ChatRecord, EmoteRange, MessageId, Mode, UserId};
+use serde::Serialize;
+
+/// What everybody in a room is told, and what one viewer is.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Text<'a> {
+    /// Somebody said something.
+    Message(Message<'a>),
+    /// A moderator did something.
+    Act {
+        /// Its place in the room.
+        seq: u64,
+        /// Who did it.
+        by: UserId,
+        /// When.
+        sent_at_us: u64,
+        /// What.
+        act: &'a Act,
+    },
+    /// The first text on a socket.
+    Welcome(Welcome<'a>),
+    /// How many watch or read.
+    Viewers {
+        /// Each counts once.
+        viewers: usize,
+    },
+    /// Who the server takes the viewer for.
+    You {
+        /// Who.
+        user_id: UserId,
+        /// What they are called.
+        name: &'a str,
+        /// What they may do on this server.
+        roles: Vec<String>,
+        /// What their name is shown with here.
+        badges: Vec<Badge>,
+        /// Whether they moderate here.
+        moderates: bool,
+    },
+    /// What the viewer said is in the room for good.
+    Accepted {
+        /// Its sender's name for it.
+        client_id: Option<&'a str>,
+        /// Ours.
+        message_id: MessageId,
+        /// Its place in the room.
+        seq: u64,
+        /// When.
+        sent_at_us: u64,
+    },
+    /// It isn't.
+    Refused(Refused<'a>),
+}
+
+/// An accepted message as others see it.
+#[derive(Serialize)]
+pub struct Message<'a> {
+    seq: u64,
+    message_id: MessageId,
+    user_id: UserId,
+    name: &'a str,
+    sent_at_us: u64,
+    message: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    emotes: &'a [EmoteRange],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    badges: &'a [Badge],
+}
+
+/// See [`Text::Welcome`].
+#[derive(Serialize)]
+pub struct Welcome<'a> {
+    /// The room's life; numbers of another one mean nothing.
+    pub epoch: String,
+    /// The number before what comes next.
+    pub seq: u64,
+    /// Whether all that came after what the viewer has will follow.
+    pub recovered: bool,
+    /// How long this very viewer waits before it comes back, in milliseconds.
+    pub retry_ms: u32,
+    /// Who may write.
+    pub mode: &'a Mode,
+    /// The message above the others.
+    pub pinned: Option<Message<'a>>,
+    /// How many watch or read.
+    pub viewers: usize,
+}
+
+/// See [`Text::Refused`].
+#[derive(Serialize)]
+pub struct Refused<'a> {
+    /// The sender's name for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<&'a str>,
+    /// The HTTP status that says the same.
+    pub status: u16,
+    /// What clients tell refusals apart by.
+    pub code: &'a str,
+    /// For people.
+    pub detail: Cow<'a, str>,
+    /// When a retry may help.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_after_s: Option<u64>,
+}
+
+impl<'a> From<&'a ChatMessage> for Message<'a> {
+    fn from(message: &'a ChatMessage) -> Self {
+        Self {
+            seq: message.seq,
+            message_id: message.message_id,
+            user_id: message.user_id,
+            name: &message.name,
+            sent_at_us: message.sent_at_us,
+            message: &message.text,
+            emotes: &message.emotes,
+            badges: &message.badges,
+        }
+    }
+}
+
+impl<'a> From<&'a ChatRecord> for Text<'a> {
+    fn from(record: &'a ChatRecord) -> Self {
+        match record {
+            ChatRecord::Message(message) => Self::Message(message.into()),
+            ChatRecord::Act(act) => {
+                Self::Act { seq: act.seq, by: act.by, sent_at_us: act.sent_at_us, act: &act.act }
+            }
+        }
+    }
+}
+
+impl<'a> Refused<'a> {
+    /// What a room refused.
+    #[must_use]
+    pub fn by(refusal: &'a Refusal, client_id: Option<&'a str>) -> Self {
+        Self {
+            client_id,
+            status: refusal.status(),
+            code: refusal.code(),
+            detail: refusal.to_string().into(),
+            retry_after_s: refusal.retry_after_s(),
+        }
+    }
+
+    /// Whether it will be in the room is open.
+    #[must_use]
+    pub fn busy(client_id: Option<&'a str>) -> Self {
+        let detail = "chat can't keep up now; try again shortly";
+        Self { retry_after_s: Some(2), ..Self::plain(503, "busy", detail, client_id) }
+    }
+
+    /// What has nothing to do with what was said.
+    #[must_use]
+    pub fn plain(
+        status: u16,
+        code: &'a str,
+        detail: &'a str,
+        client_id: Option<&'a str>,
+    ) -> Self {
+        Self { client_id, status, code, detail: detail.into(), retry_after_s: None }
+    }
+}
+
+impl Text<'_> {
+    /// What an accepted message's sender is told.
+    #[must_use]
+    pub fn accepted(receipt: Receipt, client_id: Option<&str>) -> Text<'_> {
+        let Receipt { message_id, seq, sent_at_us } = receipt;
+        Text::Accepted { client_id, message_id, seq, sent_at_us }
+    }
+
+    /// As JSON.
+    #[must_use]
+    pub fn json(&self) -> String {
+        // Plain structs with string keys can't fail.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use records::{CHAT_VERSION, ChatAct, StreamId};
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn records_are_as_documented() {
+        let id = Uuid::from_u128(7);
+        let message = ChatRecord::Message(ChatMessage {
+            v: CHAT_VERSION,
+            stream_id: StreamId(id),
+            seq: 7,
+            message_id: MessageId(id),
+            user_id: UserId(id),
+            name: "ann".into(),
+            sent_at_us: 9,
+            text: "hi".into(),
+            emotes: Vec::new(),
+            badges: vec![Badge::Moderator],
+            client_id: Some("not for others".into()),
+        });
+        assert_eq!(
+            Text::from(&message).json(),
+            r#"{"type":"message","seq":7,"message_id":"00000000-0000-0000-0000-000000000007","user_id":"00000000-0000-0000-0000-000000000007","name":"ann","sent_at_us":9,"message":"hi","badges":["moderator"]}"#
+        );
+        let act = ChatRecord::Act(ChatAct {
+            v: CHAT_VERSION,
+            stream_id: StreamId(id),
+            seq: 8,
+            act_id: MessageId(id),
+            by: UserId(id),
+            sent_at_us: 10,
+            act: Act::Delete { seq: 7 },
+        });
+        assert_eq!(
+            Text::from(&act).json(),
+            r#"{"type":"act","seq":8,"by":"00000000-0000-0000-0000-000000000007","sent_at_us":10,"act":{"kind":"delete","seq":7}}"#
+        );
+    }
+}

@@ -1,0 +1,353 @@
+//! `/api/streams/{id}/chat` and what is below it: sockets, requests, polling, history.
+//!
+//! Enters: requests. Leaves: sockets to the flush loops, words to the desk, texts of the
+//! room. Held: a task for each request that waits. Never here: what may be said.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Extension, Path, Query, State};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use chat::{Joining, Position, Start, UserTag, ws};
+use futures_util::Stream;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use moderate::{Receipt, Refusal};
+use records::{Act, StreamId};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
+
+use super::auth::{self, Asker as Caller};
+use super::base::OverTls;
+use super::{App, Problem};
+use crate::chat::{Answer, Asker, Lane, OPERATOR, PATIENCE, RoomError};
+
+/// The longest a poll waits.
+const POLL_MAX: Duration = Duration::from_secs(30);
+
+/// Messages of one page of history.
+const PAGE_MAX: usize = 200;
+
+/// Bytes of texts in one answer to a poll.
+const POLL_BYTES: usize = 256 << 10;
+
+/// What somebody who comes back has.
+#[derive(Deserialize)]
+pub struct Since {
+    epoch: Option<String>,
+    seq: Option<u64>,
+    viewer: Option<Uuid>,
+}
+
+/// `GET …/chat/subscribe`.
+pub async fn subscribe(
+    State(app): State<App>,
+    Path(stream): Path<StreamId>,
+    Query(since): Query<Since>,
+    is_tls: Option<Extension<OverTls>>,
+    mut request: axum::extract::Request,
+) -> Result<Response, Problem> {
+    let lane = lane(&app, stream).await?;
+    let session = match auth::asker(&app, request.headers()).await? {
+        Some(Caller::User(session)) => Some(session),
+        Some(Caller::Operator) | None => None,
+    };
+    let accept = ws::accept(request.method(), request.headers())
+        .map_err(|error| Problem::bad_request(error.to_string()))?;
+    let accept = HeaderValue::from_str(&accept)
+        .map_err(|_| Problem::bad_request("Sec-WebSocket-Key can't be answered"))?;
+    let sockets = app.chat.flushers.totals().connections;
+    if sockets >= app.chat.sockets_max {
+        let full = Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "there are as many chat connections as this server takes; poll instead",
+        );
+        return Err(full.code("full").retry_after(30));
+    }
+    let tag = UserTag(since.viewer.unwrap_or_else(Uuid::now_v7).as_u128());
+    let start = start(since.epoch.as_deref(), since.seq);
+    let upgrade = hyper::upgrade::on(&mut request);
+    let is_tls = is_tls.is_some();
+    tokio::spawn(async move {
+        let Ok(upgraded) = upgrade.await else { return };
+        let Some((socket, already_read)) = super::upgrade::socket(upgraded, is_tls).await else {
+            return;
+        };
+        let is_known = session.is_some();
+        if let Some(session) = session {
+            app.chat.sockets.expect(tag, session);
+        }
+        let room = lane.room.clone();
+        let joining = Joining { socket, already_read, room, user: tag, start };
+        if app.chat.flushers.join(joining).is_err() && is_known {
+            app.chat.sockets.unexpect(tag);
+        }
+    });
+    let fixed = HeaderValue::from_static;
+    let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    headers.insert(header::CONNECTION, fixed("Upgrade"));
+    headers.insert(header::UPGRADE, fixed("websocket"));
+    Ok(response)
+}
+
+/// `POST …/chat`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Say {
+    message: String,
+    client_id: Option<String>,
+}
+
+/// `POST …/chat`: 201 once it is durable.
+pub async fn say(
+    State(app): State<App>,
+    Path(stream): Path<StreamId>,
+    caller: Caller,
+    say: Result<Json<Say>, JsonRejection>,
+) -> Result<Response, Problem> {
+    let session = caller.session()?;
+    let Json(say) = say.map_err(|error| Problem::bad_request(error.body_text()))?;
+    let lane = lane(&app, stream).await?;
+    let (asked, body) = app.chat.people.said(&lane, session, say.message, say.client_id);
+    let (answer, answered) = oneshot::channel();
+    app.chat.desk.put(&lane, asked, body, Asker::Call(answer));
+    let Receipt { message_id, seq, sent_at_us } = receipt(answered).await?;
+    let told = json!({ "message_id": message_id, "seq": seq, "sent_at_us": sent_at_us });
+    Ok((StatusCode::CREATED, Json(told)).into_response())
+}
+
+/// `POST …/chat/acts`: what a moderator does.
+pub async fn act(
+    State(app): State<App>,
+    Path(stream): Path<StreamId>,
+    caller: Caller,
+    act: Result<Json<Act>, JsonRejection>,
+) -> Result<Response, Problem> {
+    let by = match &caller {
+        Caller::Operator => OPERATOR,
+        Caller::User(session) => session.user_id,
+    };
+    let Json(act) = act.map_err(|error| Problem::bad_request(error.body_text()))?;
+    let lane = lane(&app, stream).await?;
+    let (asked, body) = app.chat.people.ordered(&lane, by, act);
+    let (answer, answered) = oneshot::channel();
+    app.chat.desk.put(&lane, asked, body, Asker::Call(answer));
+    let Receipt { seq, sent_at_us, .. } = receipt(answered).await?;
+    Ok((StatusCode::CREATED, Json(json!({ "seq": seq, "sent_at_us": sent_at_us }))).into_response())
+}
+
+async fn receipt(answered: oneshot::Receiver<Answer>) -> Result<Receipt, Problem> {
+    let busy = || {
+        let detail = "chat can't keep up now; try again shortly, with the same client_id";
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).code("busy").retry_after(2)
+    };
+    match tokio::time::timeout(PATIENCE, answered).await {
+        Ok(Ok(Answer::Accepted(receipt))) => Ok(receipt),
+        Ok(Ok(Answer::Refused(refusal))) => Err(refused(&refusal)),
+        Ok(Ok(Answer::Busy) | Err(_)) | Err(_) => Err(busy()),
+    }
+}
+
+fn refused(refusal: &Refusal) -> Problem {
+    let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::BAD_REQUEST);
+    let problem = Problem::new(status, refusal.to_string()).code(refusal.code());
+    match refusal.retry_after_s() {
+        Some(seconds) => problem.retry_after(seconds),
+        None => problem,
+    }
+}
+
+/// `GET …/chat`.
+#[derive(Deserialize)]
+pub struct Before {
+    before: Option<u64>,
+    limit: Option<usize>,
+}
+
+/// `GET …/chat`: messages, the newest first, from memory or from the lake.
+pub async fn history(
+    State(app): State<App>,
+    Path(stream): Path<StreamId>,
+    Query(Before { before, limit }): Query<Before>,
+) -> Result<Json<Value>, Problem> {
+    let limit = limit.unwrap_or(50).clamp(1, PAGE_MAX);
+    let lane = lane(&app, stream).await?;
+    // One more tells whether there are more.
+    let mut messages = match lane.held_before(before, limit + 1) {
+        Some(held) => held,
+        None => super::replay::before(&app, stream, before, limit + 1).await?,
+    };
+    let more = messages.len() > limit;
+    messages.truncate(limit);
+    Ok(Json(json!({
+        "epoch": lane.room.epoch().to_string(),
+        "messages": messages,
+        "more": more,
+    })))
+}
+
+/// `GET …/chat/poll`.
+#[derive(Deserialize)]
+pub struct Poll {
+    epoch: Option<String>,
+    after: Option<u64>,
+    wait_s: Option<u64>,
+    viewer: Option<Uuid>,
+}
+
+/// `GET …/chat/poll`: what came after, or a wait for it.
+pub async fn poll(
+    State(app): State<App>,
+    Path(stream): Path<StreamId>,
+    Query(poll): Query<Poll>,
+) -> Result<Json<Value>, Problem> {
+    let lane = lane(&app, stream).await?;
+    if let Some(viewer) = poll.viewer {
+        lane.watches(UserTag(viewer.as_u128()));
+    }
+    let start = start(poll.epoch.as_deref(), poll.after);
+    let wait = Duration::from_secs(poll.wait_s.unwrap_or(25)).min(POLL_MAX);
+    let until = Instant::now() + wait;
+    let mut position = lane.room.seek(start);
+    let mut news = lane.room.watch();
+    let mut records = Vec::new();
+    loop {
+        // Who names nothing only asks where the room is.
+        let Ok(page) = lane.room.page(position.offset, POLL_BYTES) else {
+            position = Position { recovered: false, ..lane.room.seek(Start::Live) };
+            break;
+        };
+        position.offset = page.next;
+        position.seq = position.seq.max(page.seq);
+        let texts = page.frames.iter().filter(|frame| frame.seq.is_some());
+        records.extend(texts.filter_map(|f| serde_json::from_slice::<Value>(&f.payload).ok()));
+        let is_asked_only = matches!(start, Start::Live) || !position.recovered;
+        if !records.is_empty() || is_asked_only {
+            break;
+        }
+        if !page.frames.is_empty() {
+            continue;
+        }
+        if !matches!(timeout_at(until, news.changed()).await, Ok(Ok(()))) {
+            break;
+        }
+    }
+    let viewers = lane.viewers();
+    Ok(Json(lane.notes(|notes| {
+        json!({
+            "epoch": position.epoch.to_string(),
+            "seq": position.seq,
+            "recovered": position.recovered,
+            "mode": notes.mode,
+            "pinned": notes.pinned.as_ref().map(crate::chat::Message::from),
+            "viewers": viewers,
+            "records": records,
+        })
+    })))
+}
+
+/// `GET …/chat/events`: server-sent events.
+pub async fn events(
+    State(app): State<App>,
+    Path(stream): Path<StreamId>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let lane = lane(&app, stream).await?;
+    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
+    let start = match last.and_then(|id| id.split_once('-')) {
+        Some((epoch, seq)) => self::start(Some(epoch), seq.parse().ok()),
+        None => Start::Live,
+    };
+    let events = Sse::new(told(lane, start)).keep_alive(KeepAlive::default());
+    let mut response = events.into_response();
+    // Proxies that gather answers would gather this one for ever.
+    response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
+    Ok(response)
+}
+
+/// The room's texts for as long as somebody reads them.
+fn told(
+    lane: Arc<Lane>,
+    start: Start,
+) -> impl Stream<Item = Result<Event, Infallible>> + Send + 'static {
+    let position = lane.room.seek(start);
+    let news = lane.room.watch();
+    let greeting = json!({ "epoch": position.epoch.to_string(), "seq": position.seq, "recovered": position.recovered });
+    let first = Event::default().event("welcome").data(greeting.to_string());
+    let state = (lane, news, position.offset, VecDeque::from([first]));
+    futures_util::stream::unfold(state, |(lane, mut news, mut at, mut ready)| async move {
+        loop {
+            if let Some(event) = ready.pop_front() {
+                return Some((Ok(event), (lane, news, at, ready)));
+            }
+            // Fell off the ring: the browser comes back with the last one's id, and is told.
+            let page = lane.room.page(at, POLL_BYTES).ok()?;
+            at = page.next;
+            let epoch = lane.room.epoch();
+            for frame in page.frames {
+                let text = String::from_utf8_lossy(&frame.payload).into_owned();
+                let event = Event::default().data(text);
+                ready.push_back(match frame.seq {
+                    Some(seq) => event.id(format!("{epoch}-{seq}")),
+                    None => event,
+                });
+            }
+            if ready.is_empty() {
+                news.changed().await.ok()?;
+            }
+        }
+    })
+}
+
+/// `GET …/viewers`.
+pub async fn viewers(
+    State(app): State<App>,
+    Path(stream): Path<StreamId>,
+) -> Result<Json<Value>, Problem> {
+    let lane = lane(&app, stream).await?;
+    Ok(Json(json!({ "viewers": lane.viewers() })))
+}
+
+/// `GET /api/chat/emotes`.
+pub async fn emotes(State(app): State<App>) -> Json<Value> {
+    Json(json!({ "emotes": app.chat.emotes.list() }))
+}
+
+/// `GET /emotes/{id}`: a picture.
+pub async fn picture(
+    State(app): State<App>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let picture = app.chat.emotes.picture(&id);
+    let picture =
+        picture.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "there is no such emote"))?;
+    let kept = [(header::CONTENT_TYPE, picture.media), (header::CACHE_CONTROL, "max-age=3600")];
+    Ok((kept, picture.bytes.clone()).into_response())
+}
+
+async fn lane(app: &App, stream: StreamId) -> Result<Arc<Lane>, Problem> {
+    if !app.chat.enabled {
+        return Err(Problem::new(StatusCode::NOT_FOUND, "this server has no chat").code("off"));
+    }
+    app.chat.desk.lane(stream).await.map_err(|error| match error {
+        RoomError::Unknown => Problem::unknown_stream(),
+        RoomError::Over => Problem::new(StatusCode::GONE, error.to_string()).code("over"),
+        RoomError::Past(cause) => Problem::unavailable("reading the chat", &cause),
+    })
+}
+
+fn start(epoch: Option<&str>, seq: Option<u64>) -> Start {
+    match (epoch.and_then(|epoch| epoch.parse().ok()), seq) {
+        (Some(epoch), Some(seq)) => Start::After { epoch, seq },
+        _ => Start::Live,
+    }
+}
