@@ -5,6 +5,8 @@
 
 mod auth;
 mod base;
+mod body;
+mod channels;
 mod cluster;
 mod cold;
 mod download;
@@ -14,8 +16,10 @@ mod outlet;
 mod pages;
 mod problem;
 mod server;
+mod sessions;
 mod sql;
 mod streams;
+mod users;
 mod videos;
 mod views;
 mod vod;
@@ -23,8 +27,9 @@ mod vod;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use accounts::Accounts;
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{get, post, put};
@@ -58,6 +63,8 @@ pub struct Shared {
     pub registry: Arc<Registry>,
     /// Where changes become durable.
     pub log: Arc<dyn log::Log>,
+    /// Who there is.
+    pub accounts: Accounts,
     /// The viewers' window.
     pub origin: Origin,
     /// The data plane.
@@ -98,6 +105,10 @@ pub struct Shared {
     pub urls: Urls,
     /// Opens what changes things.
     pub admin_token: Secret,
+    /// Whether strangers may make accounts.
+    pub is_sign_up_open: bool,
+    /// Streams of one streamer that never went live.
+    pub streams_max: usize,
     /// Whether panics and deaths may be ordered.
     pub faults_enabled: bool,
     /// Deaths within the lake's commits.
@@ -126,6 +137,9 @@ impl Deref for App {
     }
 }
 
+/// Longest request about accounts, in bytes: strangers send them.
+const ACCOUNT_BYTES_MAX: usize = 16 << 10;
+
 /// All routes but the live path.
 pub fn router(app: App) -> Router {
     Router::new()
@@ -142,6 +156,7 @@ pub fn router(app: App) -> Router {
         .route("/api/videos/{id}/clips", post(videos::clip))
         .route("/api/videos/{id}/download", get(download::get))
         .route("/api/videos/{id}/thumbnail.jpg", get(videos::thumbnail))
+        .merge(accounts())
         .route("/api/cluster", get(cluster::show))
         .route("/api/cluster/workers", put(cluster::scale))
         .route("/api/cluster/faults", post(cluster::inject))
@@ -155,6 +170,23 @@ pub fn router(app: App) -> Router {
         .fallback(pages::serve)
         .layer(middleware::from_fn(headers))
         .with_state(app)
+}
+
+/// Who there is, and what they may do.
+fn accounts() -> Router<App> {
+    Router::new()
+        .route("/api/users", get(users::find).post(users::create))
+        .route("/api/users/{id}/roles", put(users::set_roles))
+        .route("/api/users/{id}/disabled", put(users::set_disabled))
+        .route("/api/me", get(users::me))
+        .route("/api/me/password", put(sessions::change_password))
+        .route("/api/sessions", post(sessions::log_in).delete(sessions::log_out))
+        .route("/api/keys", get(sessions::keys))
+        .route(
+            "/api/channels/{channel}/moderators/{user}",
+            put(channels::add).delete(channels::remove),
+        )
+        .layer(DefaultBodyLimit::max(ACCOUNT_BYTES_MAX))
 }
 
 /// CORS for the API's readers on other sites, and no guessing of types.
