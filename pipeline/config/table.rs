@@ -240,9 +240,9 @@ pub const KEYS: &[Key] = &[
         "How long a row waits for its commit at most while little is going on. At least lake.commit_busy."),
 
     key("sql.postgres", Kind::OptionalAddress, r#""""#,
-        "Where psql, drivers and tools for PostgreSQL connect, by any user's name with the admin token as password; 5432 is what they assume. Empty: nowhere. Answers only: nothing can be written. With http.tls.cert the connection may be encrypted (most clients do so by themselves); without, the token crosses the network readable, so keep to 127.0.0.1."),
+        "Where psql, drivers and tools for PostgreSQL connect, by any user's name with the admin token or an analyst's token as password; 5432 is what they assume. Empty: nowhere. Answers only: nothing can be written. With http.tls.cert the connection may be encrypted (most clients do so by themselves); without, the token crosses the network readable, so keep to 127.0.0.1."),
     key("sql.flight", Kind::OptionalAddress, r#""""#,
-        "Where clients of Arrow Flight SQL connect (ADBC, and Arrow's JDBC and ODBC drivers), by the admin token as bearer or as password; answers come as Arrow. 32010 is what examples use. Empty: nowhere. Answers only: nothing can be written. With http.tls.cert it is encrypted and nothing else (grpc+tls://); without, the token crosses the network readable, so keep to 127.0.0.1."),
+        "Where clients of Arrow Flight SQL connect (ADBC, and Arrow's JDBC and ODBC drivers), by the admin token or an analyst's as bearer or as password; answers come as Arrow. 32010 is what examples use. Empty: nowhere. Answers only: nothing can be written. With http.tls.cert it is encrypted and nothing else (grpc+tls://); without, the token crosses the network readable, so keep to 127.0.0.1."),
 
     key("sql.time_max", Kind::Duration(ms(100), s(86_400)), r#""1m""#,
         "How long a query may take, from being asked to its last row fetched, waiting for a place included. Queries run on threads of their own, behind everything live."),
