@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use log::{Log, NewRecord, Topic};
 use parking_lot::RwLock;
-use records::{StreamId, StreamState};
+use records::{StreamId, StreamState, UserId};
 
 use crate::journal;
 use crate::keys::{KeyHash, StreamKey};
@@ -137,6 +137,12 @@ impl Catalog {
         self.shared.view.read().by_key.get(&KeyHash::of(key)).copied()
     }
 
+    /// The streamer whose stream it is. None: the operator's, or there is none.
+    #[must_use]
+    pub fn owner(&self, id: StreamId) -> Option<UserId> {
+        self.shared.view.read().streams.get(&id).and_then(|entry| entry.owner)
+    }
+
     /// All streams that `wanted` accepts, oldest first.
     #[must_use]
     pub fn list(&self, wanted: impl Fn(&StreamEntry) -> bool) -> Vec<StreamEntry> {
@@ -170,7 +176,8 @@ impl Catalog {
         self.list(|entry| entry.state.is_live())
     }
 
-    /// A new stream with a key of its own, which is never to be had again.
+    /// A new stream of the operator's, with a key of its own, which is never to
+    /// be had again.
     ///
     /// # Errors
     /// [`CatalogError::Field`], [`CatalogError::Log`], [`CatalogError::Key`].
@@ -179,12 +186,50 @@ impl Catalog {
         title: &str,
         category: &str,
     ) -> Result<(StreamEntry, StreamKey), CatalogError> {
+        self.make(title, category, None).await
+    }
+
+    /// The same for a streamer, who may have `unused_max` streams that never went live.
+    ///
+    /// # Errors
+    /// As [`Catalog::create`], and [`CatalogError::TooMany`].
+    pub async fn create_for(
+        &self,
+        owner: UserId,
+        unused_max: usize,
+        title: &str,
+        category: &str,
+    ) -> Result<(StreamEntry, StreamKey), CatalogError> {
+        self.make(title, category, Some((owner, unused_max))).await
+    }
+
+    async fn make(
+        &self,
+        title: &str,
+        category: &str,
+        owner: Option<(UserId, usize)>,
+    ) -> Result<(StreamEntry, StreamKey), CatalogError> {
         let title = text("title", title, 1, TITLE_CHARS_MAX)?;
         let category = text("category", category, 0, CATEGORY_CHARS_MAX)?;
         let key = StreamKey::generate()?;
-        let entry = StreamEntry { key_hash: Some(key.hash()), ..fresh(title, category) };
+        let entry = StreamEntry {
+            owner: owner.map(|(user, _)| user),
+            key_hash: Some(key.hash()),
+            ..fresh(title, category)
+        };
         let id = entry.stream_id;
-        self.change(move |_| Ok(Change::Put(vec![entry]))).await?;
+        self.change(move |view| {
+            if let Some((user, max)) = owner {
+                let unused = view.streams.values().filter(|of| {
+                    of.owner == Some(user) && of.state == StreamState::Created && !of.deleted
+                });
+                if unused.count() >= max {
+                    return Err(CatalogError::TooMany(max));
+                }
+            }
+            Ok(Change::Put(vec![entry]))
+        })
+        .await?;
         Ok((self.found(id)?, key))
     }
 
@@ -333,6 +378,7 @@ impl Catalog {
                 return Err(CatalogError::NotOver(id));
             }
             let new = StreamEntry {
+                owner: old.owner,
                 key_hash: old.key_hash,
                 predecessor: Some(id),
                 ..fresh(old.title.clone(), old.category.clone())
@@ -419,6 +465,7 @@ fn over(state: StreamState) -> StreamState {
 fn fresh(title: String, category: String) -> StreamEntry {
     StreamEntry {
         stream_id: StreamId::generate(),
+        owner: None,
         title,
         category,
         key_hash: None,

@@ -223,6 +223,7 @@ mod tests {
     fn entry(state: StreamState) -> StreamEntry {
         StreamEntry {
             stream_id: StreamId::generate(),
+            owner: None,
             title: "T".into(),
             category: String::new(),
             key_hash: None,

@@ -19,6 +19,7 @@ pub mod http;
 pub mod journal;
 pub mod keys;
 pub mod metrics;
+pub mod providers;
 pub mod registry;
 pub mod server;
 pub mod settings;

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! log ─► catalog ─► registry ─┐
-//! intakes ─► planes ─► engine ─┼─► listeners (HTTP, HTTPS, RTMP, RTMPS)
+//! log ─► accounts ────────────┤
+//! intakes ─► planes ─► engine ┼─► listeners (HTTP, HTTPS, RTMP, RTMPS)
 //! origin, archive ◄─ edges ───┘
 //! archive ─► store
 //! log ─► lake
@@ -22,6 +23,7 @@ mod tasks;
 use std::sync::Arc;
 use std::time::Duration;
 
+use accounts::Accounts;
 use lake::Lake;
 use log::{DataLock, Embedded, Kafka, Log, Topic};
 use moderate::ServerLimit;
@@ -37,7 +39,7 @@ use tokio::task::JoinSet;
 use self::front::Front;
 use self::listen::Sockets;
 use self::restore::restore;
-use self::tasks::{announcer, show, store, tick, watch_health, watch_quarantine};
+use self::tasks::{announcer, show, store, tend, tick, watch_health, watch_quarantine};
 use crate::announcements::Ledger;
 use crate::catalog::Catalog;
 use crate::chat::{self, Chat, ChatPlane, Desk, DeskConfig, People};
@@ -93,6 +95,7 @@ impl Server {
             .map_err(|source| StartError::Data { path: data.into(), source })?;
         let (log, data_lock) = open_log(config).await?;
         let catalog = Arc::new(Catalog::load(Arc::clone(&log)).await?);
+        let accounts = open_accounts(config, &log).await?;
         let admin_token = admin_token(config)?;
 
         let videos = Videos::load(Arc::clone(&log)).await?;
@@ -199,6 +202,7 @@ impl Server {
         let chat = Chat::start(&config.chat, Arc::clone(&desk), people, emotes)?;
         let app = App::new(Shared {
             log: Arc::clone(&log),
+            accounts: accounts.clone(),
             registry: Arc::clone(&registry),
             origin: origin.clone(),
             engine: Arc::clone(&engine),
@@ -224,6 +228,8 @@ impl Server {
             transcode_events,
             urls: settings::urls(config, at.rtmp.port()),
             admin_token,
+            is_sign_up_open: config.accounts.sign_up,
+            streams_max: config.accounts.streams_max,
             faults_enabled: config.faults,
             lake_faults,
             step_faults,
@@ -240,6 +246,7 @@ impl Server {
         plane_tasks.spawn(Arc::clone(&recorder).run(to_record));
         plane_tasks.spawn(Arc::clone(&recorder).tend_spool());
         plane_tasks.spawn(tiers.run());
+        plane_tasks.spawn(tend(accounts));
 
         let front = Front::open(config, &app, &meters, sockets).await?;
         Ok(Self { at, app, front, plane_tasks, archive, log, _data_lock: data_lock })
@@ -291,6 +298,13 @@ async fn open_log(config: &Config) -> Result<(Arc<dyn Log>, Option<DataLock>), l
         Ok((Arc::new(Kafka::open(url, &at.options)?) as Arc<dyn Log>, Some(lock)))
     });
     opened.await.unwrap_or(Err(log::Error::Closed))
+}
+
+/// The accounts of the log, by the keys in the data directory.
+async fn open_accounts(config: &Config, log: &Arc<dyn Log>) -> Result<Accounts, StartError> {
+    let (given, fetcher) = (settings::accounts(config)?, settings::key_fetcher(config)?);
+    let (log, clock) = (Arc::clone(log), accounts::Clock::system());
+    Ok(Accounts::open(log, &config.data_dir, given, clock, fetcher).await?)
 }
 
 /// The token in the configuration, or one that is made once and kept.

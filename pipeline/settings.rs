@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use accounts::{AccountsConfig, Backoff, Fetch, HashConfig, Role, ThrottleConfig};
 use lake::LakeConfig;
 use operators::demux::DemuxConfig;
 use operators::segment::SegmentConfig;
@@ -25,6 +26,7 @@ use crate::config::Config;
 use crate::dataflow::PlaneConfig;
 use crate::http::App;
 use crate::keys;
+use crate::providers::{self, KeyFetcher, ProviderProblem};
 use crate::server::StartError;
 use crate::tls::Certificate;
 use crate::urls::Urls;
@@ -69,6 +71,45 @@ pub fn encoded(config: &Config) -> IntakeLimits {
     }
 }
 
+/// Accounts.
+///
+/// # Errors
+/// An identity provider that can't be used as it is written down.
+pub fn accounts(config: &Config) -> Result<AccountsConfig, StartError> {
+    let given = &config.accounts;
+    let usual = AccountsConfig::default();
+    let providers = given.providers.iter().map(|(issuer, text)| providers::parse(issuer, text));
+    let providers = providers
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|problem: ProviderProblem| StartError::Config(problem.to_string()))?;
+    let throttle = ThrottleConfig {
+        account: Backoff { free: given.failures_account, ..usual.throttle.account },
+        address: Backoff { free: given.failures_address, ..usual.throttle.address },
+        sign_up: Backoff { free: given.sign_ups_address, ..usual.throttle.sign_up },
+        ..usual.throttle
+    };
+    Ok(AccountsConfig {
+        session_life: given.session_life,
+        users_max: given.users_max,
+        hash: HashConfig { at_once: given.hashings, ..usual.hash },
+        throttle,
+        providers,
+        ..usual
+    })
+}
+
+/// How identity providers are asked; None: there are none.
+///
+/// # Errors
+/// The TLS library can't be used.
+pub fn key_fetcher(config: &Config) -> Result<Option<Arc<dyn Fetch>>, StartError> {
+    if config.accounts.providers.is_empty() {
+        return Ok(None);
+    }
+    let fetcher = KeyFetcher::new().map_err(|error| StartError::Config(error.to_string()))?;
+    Ok(Some(Arc::new(fetcher)))
+}
+
 /// Questions to the lake.
 ///
 /// # Errors
@@ -105,8 +146,11 @@ pub fn entrance(
         Some(tls) => Some(Certificate::load(&tls.cert, &tls.key, &[protocol])?.watch()),
         None => None,
     };
-    let token = app.admin_token.clone();
-    let admits = Arc::new(move |password: &str| keys::matches(&token, password));
+    let (token, accounts) = (app.admin_token.clone(), app.accounts.clone());
+    let is_analyst =
+        move |token: &str| accounts.verify(token).is_ok_and(|session| session.has(Role::Analyst));
+    let admits =
+        Arc::new(move |password: &str| keys::matches(&token, password) || is_analyst(password));
     let local = match http.ip() {
         any if any.is_unspecified() => SocketAddr::from((Ipv4Addr::LOCALHOST, http.port())),
         _ => http,

@@ -21,7 +21,7 @@ use crate::session::Session;
 use crate::store::{Users, View};
 use crate::terms::{AccountsConfig, Caller, Issued, SignUp};
 use crate::throttle::Throttle;
-use crate::token::{Claims, Fetch, KeyRing, Providers, TokenError};
+use crate::token::{Claims, Fetch, KeyRing, Providers, PublicKey, TokenError};
 use crate::user::{Entry, Role, User};
 
 /// The longest text that is looked for among names and addresses, in bytes.
@@ -264,6 +264,12 @@ impl Accounts {
     #[must_use]
     pub fn hashings_total(&self) -> u64 {
         self.shared.hasher.done()
+    }
+
+    /// By what others can check our tokens.
+    #[must_use]
+    pub fn public_keys(&self) -> Vec<PublicKey> {
+        self.shared.keys.published(self.shared.clock.now_us())
     }
 
     /// Who the bearer of this token of ours is. Costs a signature check, some

@@ -48,7 +48,7 @@ pub use session::Session;
 pub use terms::{AccountsConfig, Caller, Issued, SignUp};
 pub use throttle::{Backoff, ThrottleConfig};
 pub use token::{
-    Fetch, FetchError, Fetched, JWKS_BYTES_MAX, KEYS_FILE, KeyRingError, Provider, TOKEN_BYTES_MAX,
-    TokenError,
+    Fetch, FetchError, Fetched, JWKS_BYTES_MAX, KEYS_FILE, KeyRingError, Provider, PublicKey,
+    TOKEN_BYTES_MAX, TokenError,
 };
 pub use user::{External, ParseRoleError, ROLES_MAX, Role, User};

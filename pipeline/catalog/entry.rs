@@ -3,7 +3,7 @@
 //! Enters: texts from outside. Leaves: texts that may be stored. Held: nothing.
 //! Never done here: reading or writing the log.
 
-use records::{StreamId, StreamState};
+use records::{StreamId, StreamState, UserId};
 use serde::{Deserialize, Serialize};
 
 use crate::keys::{KeyError, KeyHash};
@@ -18,6 +18,9 @@ pub const CATEGORY_CHARS_MAX: usize = 100;
 pub struct StreamEntry {
     /// Which one.
     pub stream_id: StreamId,
+    /// The streamer whose it is. None: the operator's, and all of older logs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<UserId>,
     /// As given by its maker.
     pub title: String,
     /// As given by its maker; may be empty.
@@ -57,6 +60,9 @@ pub enum CatalogError {
     /// The caller's: a deleted stream has no successor.
     #[error("stream {0} can't be continued by a new one: it was deleted")]
     NoSuccessor(StreamId),
+    /// The caller's: as many streams as an owner may have without using them.
+    #[error("{0} of your streams never went live; publish to one of them, or delete one")]
+    TooMany(usize),
     /// The caller's: a field is missing or too long.
     #[error("{field} {reason}")]
     Field {

@@ -122,6 +122,41 @@ async fn a_key_outlives_its_broadcast() {
 }
 
 #[tokio::test]
+async fn a_streamers_streams_stay_theirs() {
+    let dir = dir();
+    let catalog = open(&dir).await;
+    let (ann, bob) = (UserId::at(1), UserId::at(2));
+    let (operators, _) = catalog.create("a", "").await.unwrap();
+    let (first, _) = catalog.create_for(ann, 2, "b", "").await.unwrap();
+    let (second, _) = catalog.create_for(ann, 2, "c", "").await.unwrap();
+    let refused = catalog.create_for(ann, 2, "d", "").await.unwrap_err();
+    assert!(matches!(refused, CatalogError::TooMany(2)), "{refused}");
+    catalog.create_for(bob, 2, "e", "").await.unwrap();
+    // What went live or was deleted doesn't count.
+    catalog.started(first.stream_id, 1).await.unwrap();
+    catalog.create_for(ann, 2, "f", "").await.unwrap();
+    catalog.delete(second.stream_id).await.unwrap();
+    catalog.create_for(ann, 2, "g", "").await.unwrap();
+    catalog.set_state(first.stream_id, StreamState::StreamComplete).await.unwrap();
+    let next = catalog.successor(first.stream_id).await.unwrap();
+    drop(catalog);
+    let catalog = open(&dir).await;
+    for (of, owner) in [(&operators, None), (&first, Some(ann)), (&next, Some(ann))] {
+        assert_eq!(catalog.owner(of.stream_id), owner);
+    }
+    assert_eq!(catalog.owner(StreamId::generate()), None);
+}
+
+/// As servers wrote it before there were owners.
+#[test]
+fn an_entry_without_an_owner_is_the_operators() {
+    let entry = fresh("a".into(), String::new());
+    let text = serde_json::to_string(&entry).unwrap();
+    assert!(!text.contains("owner"), "{text}");
+    assert_eq!(serde_json::from_str::<StreamEntry>(&text).unwrap(), entry);
+}
+
+#[tokio::test]
 async fn what_is_over_stays_over() {
     let catalog = open(&dir()).await;
     let (made, key) = catalog.create("a", "").await.unwrap();

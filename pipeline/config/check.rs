@@ -8,6 +8,7 @@ use super::kind::{show_duration, show_size};
 use super::problem::{Origin, Problem};
 use super::read::Settings;
 use super::sections::{Config, Tls};
+use crate::providers;
 use crate::videos::ThinTo;
 
 /// Adds a problem for each relation that doesn't hold, at the place of the
@@ -31,6 +32,12 @@ pub fn relations(config: &Config, settings: &Settings, problems: &mut Vec<Proble
             _ => "data.log",
         };
         require(false, &[key], format!("{key}: {error}"));
+    }
+
+    for (issuer, text) in &config.accounts.providers {
+        if let Err(problem) = providers::parse(issuer, text) {
+            require(false, &["accounts.providers"], format!("accounts.providers: {problem}"));
+        }
     }
 
     let archive = &config.archive;

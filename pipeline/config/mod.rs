@@ -36,8 +36,8 @@ pub use self::example::example;
 pub use self::problem::{ConfigError, Origin, Problem};
 pub use self::read::{environment, variable};
 pub use self::sections::{
-    Archive, Chat, Config, DataLog, Hls, Http, Lake, LogFormat, Logging, Pipeline, Rtmp, Secret, Sql,
-    Stream, Tls, Transcode, Vod,
+    Accounts, Archive, Chat, Config, DataLog, Hls, Http, Lake, LogFormat, Logging, Pipeline, Rtmp,
+    Secret, Sql, Stream, Tls, Transcode, Vod,
 };
 
 impl Config {
@@ -110,6 +110,17 @@ impl Config {
                 },
             },
             admin_token: get.optional("admin.token")?.map(Secret),
+            accounts: Accounts {
+                sign_up: get.bool("accounts.sign_up")?,
+                users_max: get.integer("accounts.users_max")? as usize,
+                session_life: get.duration("accounts.session_life")?,
+                hashings: get.integer("accounts.hashings")? as usize,
+                failures_account: get.integer("accounts.failures_account")? as u32,
+                failures_address: get.integer("accounts.failures_address")? as u32,
+                sign_ups_address: get.integer("accounts.sign_ups_address")? as u32,
+                streams_max: get.integer("accounts.streams_max")? as usize,
+                providers: get.properties("accounts.providers")?,
+            },
             http: Http {
                 listen: get.address("http.listen")?,
                 public_url: get.optional("http.public_url")?,

@@ -18,6 +18,8 @@ pub struct Config {
     pub data_log: DataLog,
     /// None: made at the first start, see [`crate::keys::admin_token`].
     pub admin_token: Option<Secret>,
+    /// Who has a name here.
+    pub accounts: Accounts,
     /// Viewers and the API.
     pub http: Http,
     /// Publishers.
@@ -53,6 +55,29 @@ pub struct DataLog {
     pub kafka: Option<String>,
     /// For Kafka only.
     pub options: log::KafkaOptions,
+}
+
+/// `[accounts]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accounts {
+    /// Whether strangers may make accounts.
+    pub sign_up: bool,
+    /// Accounts at most.
+    pub users_max: usize,
+    /// How long a session lasts.
+    pub session_life: Duration,
+    /// Passwords hashed at once.
+    pub hashings: usize,
+    /// Failed log-ins without a wait, for one account.
+    pub failures_account: u32,
+    /// The same from one address.
+    pub failures_address: u32,
+    /// Sign-ups without a wait, from one address.
+    pub sign_ups_address: u32,
+    /// Streams of one streamer that never went live.
+    pub streams_max: usize,
+    /// Identity providers by issuer; see [`crate::providers::parse`].
+    pub providers: BTreeMap<String, String>,
 }
 
 /// `[archive]`

@@ -23,6 +23,7 @@ pub struct Key {
 pub const SECTIONS: &[(&str, &str)] = &[
     ("data", "What is kept on disk."),
     ("admin", "Who may create, change and end streams."),
+    ("accounts", "Who has a name here: viewers who chat, streamers, moderators, analysts."),
     ("http", "Pages, playlists, segments and the API."),
     ("http.tls", "The same over HTTPS, on a port of its own."),
     ("rtmp", "Publishers: OBS, ffmpeg, hardware encoders."),
@@ -71,6 +72,25 @@ pub const KEYS: &[Key] = &[
 
     key("admin.token", Kind::Secret, r#""""#,
         "Bearer token for the API calls that change something, at least 16 characters. Empty: one is made at the first start and kept in the data directory as admin-token. Better given as MILLSTREAM_ADMIN_TOKEN than in a file that others can read."),
+
+    key("accounts.sign_up", Kind::Bool, "true",
+        "Whether strangers may make accounts for themselves. false: only admins and whoever holds the admin token make them; who comes from an identity provider still gets one."),
+    key("accounts.users_max", Kind::Integer(1, 100_000_000), "1000000",
+        "Accounts that this server takes; one more is refused. Each costs some 600 bytes of memory, so this bounds what strangers can use up."),
+    key("accounts.session_life", Kind::Duration(s(60), s(365 * 86_400)), r#""7d""#,
+        "How long a session lasts from its log-in; nothing prolongs it. Longer spares people log-ins, shorter bounds what a stolen token is worth. A new password and logging out everywhere end all sessions of a user at once."),
+    key("accounts.hashings", Kind::Integer(1, 64), "2",
+        "Passwords that are hashed at once, each on a thread of its own behind everything live, for tens of milliseconds and with 19 MiB. 64 more log-ins may wait; further ones are told to come back. More lets a rush through sooner and takes more memory."),
+    key("accounts.failures_account", Kind::Integer(1, 1_000_000), "5",
+        "Failed log-ins for one account without a wait, whoever tries. After them it doubles from 1 s to 5 minutes; an hour without any, and they are forgotten. Sessions that exist go on."),
+    key("accounts.failures_address", Kind::Integer(1, 1_000_000), "20",
+        "The same for all accounts from one address (of IPv6: one /64), up to 15 minutes. The address is that of whoever connects: behind a proxy everybody has one, so raise it there."),
+    key("accounts.sign_ups_address", Kind::Integer(1, 1_000_000), "10",
+        "Sign-ups from one address without a wait, which doubles from 30 s to an hour after them. Behind a proxy everybody has one address, as above."),
+    key("accounts.streams_max", Kind::Integer(1, 1_000_000), "20",
+        "Streams of one streamer that never went live; one more is refused. The key of a finished broadcast begins the next by itself, so few need more than one."),
+    key("accounts.providers", Kind::Properties, "{}",
+        "Identity providers whose tokens are accepted beside ours (RS256, ES256 or EdDSA). The name is the issuer, exactly as in the tokens' iss; the text is our client id there (their aud), a blank, and the URL of its keys (JWKS), as in \"https://id.example.com\" = \"our-client-id https://id.example.com/jwks\". https with a certificate that this machine trusts (SSL_CERT_FILE names others), or http on this machine. Whoever comes for the first time gets an account. In the environment: https://id.example.com=our-client-id https://id.example.com/jwks."),
 
     key("http.listen", Kind::Address, r#""0.0.0.0:8080""#,
         "Where HTTP/1.1 and HTTP/2 (prior knowledge) are served. 0.0.0.0 is every IPv4 interface, [::] every interface; 127.0.0.1 if a proxy on this machine stands in front."),
@@ -221,9 +241,9 @@ pub const KEYS: &[Key] = &[
         "How long a row waits for its commit at most while little is going on. At least lake.commit_busy."),
 
     key("sql.postgres", Kind::OptionalAddress, r#""""#,
-        "Where psql, drivers and tools for PostgreSQL connect, by any user's name with the admin token as password; 5432 is what they assume. Empty: nowhere. Answers only: nothing can be written. With http.tls.cert the connection may be encrypted (most clients do so by themselves); without, the token crosses the network readable, so keep to 127.0.0.1."),
+        "Where psql, drivers and tools for PostgreSQL connect, by any user's name with the admin token or an analyst's token as password; 5432 is what they assume. Empty: nowhere. Answers only: nothing can be written. With http.tls.cert the connection may be encrypted (most clients do so by themselves); without, the token crosses the network readable, so keep to 127.0.0.1."),
     key("sql.flight", Kind::OptionalAddress, r#""""#,
-        "Where clients of Arrow Flight SQL connect (ADBC, and Arrow's JDBC and ODBC drivers), by the admin token as bearer or as password; answers come as Arrow. 32010 is what examples use. Empty: nowhere. Answers only: nothing can be written. With http.tls.cert it is encrypted and nothing else (grpc+tls://); without, the token crosses the network readable, so keep to 127.0.0.1."),
+        "Where clients of Arrow Flight SQL connect (ADBC, and Arrow's JDBC and ODBC drivers), by the admin token or an analyst's as bearer or as password; answers come as Arrow. 32010 is what examples use. Empty: nowhere. Answers only: nothing can be written. With http.tls.cert it is encrypted and nothing else (grpc+tls://); without, the token crosses the network readable, so keep to 127.0.0.1."),
 
     key("sql.time_max", Kind::Duration(ms(100), s(86_400)), r#""1m""#,
         "How long a query may take, from being asked to its last row fetched, waiting for a place included. Queries run on threads of their own, behind everything live."),

@@ -103,6 +103,7 @@ fn every_key_has_an_effect() {
             "data.log" => "kafka://127.0.0.1:9092/test",
             "archive.store" => "file:///srv/archive",
             "lake.options" => "region=x",
+            "accounts.providers" => "https://id.example.org=us https://id.example.org/jwks",
             "archive.cold" => "file:///srv/cold",
             "vod.thin_to" => "720p",
             _ => &other,

@@ -31,7 +31,7 @@ pub async fn get(
     method: Method,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
-    let video = allowed(&app, &id, viewer.is_admin)?;
+    let video = allowed(&app, &id, &viewer)?;
     if let Some(answer) = cold::come_back(&app, &video)? {
         return Ok(answer);
     }

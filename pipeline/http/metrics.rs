@@ -18,6 +18,7 @@ pub async fn show(State(app): State<App>) -> Response {
     encoders(&app, &mut text);
     archive(&app, &mut text);
     videos(&app, &mut text);
+    accounts(&app, &mut text);
     lake(&app, &mut text);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text.finish()).into_response()
 }
@@ -72,6 +73,17 @@ fn videos(app: &App, text: &mut Exposition) {
         "Attempts to record a finished broadcast that failed; each is repeated.",
     )
     .sample(&[], outcomes.errors_total.load(Relaxed));
+}
+
+fn accounts(app: &App, text: &mut Exposition) {
+    text.family("millstream_accounts", "gauge", "Accounts, those locked out included.")
+        .sample(&[], app.accounts.count());
+    text.family(
+        "millstream_password_hashings_total",
+        "counter",
+        "Passwords hashed: each costs tens of milliseconds of a core.",
+    )
+    .sample(&[], app.accounts.hashings_total());
 }
 
 fn data_plane(app: &App, text: &mut Exposition) {

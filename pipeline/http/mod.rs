@@ -5,6 +5,8 @@
 
 mod auth;
 mod base;
+mod body;
+mod channels;
 mod chat;
 mod cluster;
 mod cold;
@@ -16,9 +18,11 @@ mod pages;
 mod problem;
 mod replay;
 mod server;
+mod sessions;
 mod sql;
 mod streams;
 mod upgrade;
+mod users;
 mod videos;
 mod views;
 mod vod;
@@ -26,8 +30,9 @@ mod vod;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use accounts::Accounts;
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{get, post, put};
@@ -62,6 +67,8 @@ pub struct Shared {
     pub registry: Arc<Registry>,
     /// Where changes become durable.
     pub log: Arc<dyn log::Log>,
+    /// Who there is.
+    pub accounts: Accounts,
     /// The viewers' window.
     pub origin: Origin,
     /// The data plane.
@@ -104,6 +111,10 @@ pub struct Shared {
     pub urls: Urls,
     /// Opens what changes things.
     pub admin_token: Secret,
+    /// Whether strangers may make accounts.
+    pub is_sign_up_open: bool,
+    /// Streams of one streamer that never went live.
+    pub streams_max: usize,
     /// Whether panics and deaths may be ordered.
     pub faults_enabled: bool,
     /// Deaths within the lake's commits.
@@ -132,6 +143,9 @@ impl Deref for App {
     }
 }
 
+/// Longest request about accounts, in bytes: strangers send them.
+const ACCOUNT_BYTES_MAX: usize = 16 << 10;
+
 /// All routes but the live path.
 pub fn router(app: App) -> Router {
     Router::new()
@@ -157,6 +171,7 @@ pub fn router(app: App) -> Router {
         .route("/api/videos/{id}/clips", post(videos::clip))
         .route("/api/videos/{id}/download", get(download::get))
         .route("/api/videos/{id}/thumbnail.jpg", get(videos::thumbnail))
+        .merge(accounts())
         .route("/api/cluster", get(cluster::show))
         .route("/api/cluster/workers", put(cluster::scale))
         .route("/api/cluster/faults", post(cluster::inject))
@@ -170,6 +185,23 @@ pub fn router(app: App) -> Router {
         .fallback(pages::serve)
         .layer(middleware::from_fn(headers))
         .with_state(app)
+}
+
+/// Who there is, and what they may do.
+fn accounts() -> Router<App> {
+    Router::new()
+        .route("/api/users", get(users::find).post(users::create))
+        .route("/api/users/{id}/roles", put(users::set_roles))
+        .route("/api/users/{id}/disabled", put(users::set_disabled))
+        .route("/api/me", get(users::me))
+        .route("/api/me/password", put(sessions::change_password))
+        .route("/api/sessions", post(sessions::log_in).delete(sessions::log_out))
+        .route("/api/keys", get(sessions::keys))
+        .route(
+            "/api/channels/{channel}/moderators/{user}",
+            put(channels::add).delete(channels::remove),
+        )
+        .layer(DefaultBodyLimit::max(ACCOUNT_BYTES_MAX))
 }
 
 /// CORS for the API's readers on other sites, and no guessing of types.

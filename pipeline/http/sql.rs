@@ -1,4 +1,4 @@
-//! `/api/sql`: questions to the lake, for holders of the admin token.
+//! `/api/sql`: questions to the lake, for analysts and holders of the admin token.
 
 use std::io;
 
@@ -13,7 +13,7 @@ use queries::{Error, Format, Rows, arrow_stream, named};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::auth::Admin;
+use super::auth::Analyst;
 use super::{App, Problem};
 use crate::urls::Base;
 
@@ -45,7 +45,7 @@ struct Column<'a> {
 /// Answers a question: `{columns, rows}` as JSON, or an Arrow IPC stream for
 /// those who accept that.
 pub async fn ask(
-    _: Admin,
+    _: Analyst,
     State(app): State<App>,
     urls: Base,
     headers: HeaderMap,

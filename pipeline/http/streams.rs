@@ -1,14 +1,15 @@
 //! `/api/streams`: what is live, and the life of one stream.
 
+use accounts::Role;
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
-use records::{Health, Rendition, StreamId, StreamState};
+use records::{Health, Rendition, StreamId, StreamState, UserId};
 use serde::{Deserialize, Serialize};
 
-use super::auth::Admin;
+use super::auth::{self, Asker};
 use super::{App, Problem};
 use crate::catalog::{CatalogError, StreamEntry};
 use crate::urls::Base;
@@ -37,6 +38,8 @@ pub struct Created {
 #[derive(Serialize)]
 pub struct Stream {
     stream_id: StreamId,
+    /// The streamer whose it is; null for the operator's.
+    owner: Option<UserId>,
     title: String,
     category: String,
     state: StreamState,
@@ -88,6 +91,7 @@ fn describe(app: &App, urls: &Base, entry: StreamEntry) -> Stream {
         renditions: renditions(app, id),
         video: app.videos.of_stream(id).filter(VideoEntry::is_open).map(|video| video.video_id),
         stream_id: id,
+        owner: entry.owner,
         title: entry.title,
         category: entry.category,
         state: entry.state,
@@ -111,17 +115,34 @@ fn find(app: &App, id: &str) -> Result<StreamEntry, Problem> {
     app.registry.catalog().get(id).ok_or_else(Problem::unknown_stream)
 }
 
-/// Makes a stream and its key.
+/// The stream, if this asker may change it.
+fn own(app: &App, id: &str, asker: &Asker) -> Result<StreamEntry, Problem> {
+    let entry = find(app, id)?;
+    match asker.owns(entry.owner) {
+        true => Ok(entry),
+        false => Err(auth::not_yours()),
+    }
+}
+
+/// Makes a stream and its key; what a user makes is theirs.
 pub async fn create(
-    _: Admin,
+    asker: Asker,
     State(app): State<App>,
     urls: Base,
     body: Result<Json<New>, JsonRejection>,
 ) -> Result<Response, Problem> {
+    asker.needs(Role::Streamer)?;
     let Json(new) = body.map_err(|error| Problem::bad_request(error.body_text()))?;
-    let created = app.registry.catalog().create(&new.title, &new.category).await;
+    let catalog = app.registry.catalog();
+    let created = match &asker {
+        Asker::Operator => catalog.create(&new.title, &new.category).await,
+        Asker::User(of) => {
+            catalog.create_for(of.user_id, app.streams_max, &new.title, &new.category).await
+        }
+    };
     let (entry, key) = created.map_err(|error| match error {
         CatalogError::Field { .. } => Problem::bad_request(error.to_string()),
+        CatalogError::TooMany(_) => Problem::new(StatusCode::CONFLICT, error.to_string()),
         error => Problem::unavailable("creating the stream", &error),
     })?;
     let id = entry.stream_id;
@@ -188,11 +209,11 @@ pub async fn health(
 
 /// A new key; the old one is refused from now on, and whoever publishes with it is cut off.
 pub async fn rotate_key(
-    _: Admin,
+    asker: Asker,
     State(app): State<App>,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    let id = find(&app, &id)?.stream_id;
+    let id = own(&app, &id, &asker)?.stream_id;
     let key = app.registry.rotate_key(id).await;
     let key = key.map_err(|error| Problem::unavailable("making the key", &error))?;
     let body = NewKey { stream_id: id, stream_key: key.expose().to_owned() };
@@ -201,11 +222,11 @@ pub async fn rotate_key(
 
 /// Ends the broadcast for good; its key is refused from now on.
 pub async fn delete(
-    _: Admin,
+    asker: Asker,
     State(app): State<App>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    let id = find(&app, &id)?.stream_id;
+    let id = own(&app, &id, &asker)?.stream_id;
     let deleted = app.registry.delete(id).await;
     deleted.map_err(|error| Problem::unavailable("deleting the stream", &error))?;
     Ok(StatusCode::NO_CONTENT)

@@ -4,15 +4,16 @@
 //! it, checked. Held: nothing. Never done here: media, but for a picture.
 
 use axum::Json;
-use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
-use records::{StreamId, StreamState};
+use records::{StreamId, StreamState, UserId};
 use serde::{Deserialize, Serialize};
 use sinks::hls::vod::{RecordedRendition, VodError};
 
-use super::auth::{Admin, Viewer};
+use super::auth::{self, Asker, Viewer};
+use super::body::{Body, read};
 use super::{App, Problem, cold};
 use crate::catalog::{CatalogError, TITLE_CHARS_MAX, text};
 use crate::urls::Base;
@@ -29,6 +30,8 @@ const THUMBNAIL_AT: f64 = 0.2;
 pub struct Video {
     video_id: VideoId,
     stream_id: StreamId,
+    /// The streamer whose it is; null for the operator's.
+    owner: Option<UserId>,
     /// Of what it is a clip; null for a whole recording.
     clip: Option<ClipOf>,
     title: String,
@@ -101,23 +104,18 @@ pub struct NewClip {
     title: String,
 }
 
-type Body<T> = Result<Json<T>, JsonRejection>;
-
-fn read<T>(body: Body<T>) -> Result<T, Problem> {
-    body.map(|Json(value)| value).map_err(|error| Problem::bad_request(error.body_text()))
-}
-
 fn title(given: &str) -> Result<String, Problem> {
     text("title", given, 1, TITLE_CHARS_MAX)
         .map_err(|error| Problem::bad_request(error.to_string()))
 }
 
-fn describe(urls: &Base, entry: VideoEntry) -> Video {
+fn describe(app: &App, urls: &Base, entry: VideoEntry) -> Video {
     let id = entry.video_id;
     let has_pictures = entry.renditions.iter().any(|of| of.rendition.is_video());
     Video {
         video_id: id,
         stream_id: entry.stream_id,
+        owner: app.registry.catalog().owner(entry.stream_id),
         clip: entry.clip.map(|clip| ClipOf {
             video_id: clip.video_id,
             from_ms: clip.from_us / 1000,
@@ -150,15 +148,30 @@ fn close(app: &App, entry: &VideoEntry) {
 }
 
 /// The video, if this client may know of it.
-fn find(app: &App, id: &str, is_admin: bool) -> Result<VideoEntry, Problem> {
+fn find(app: &App, id: &str, viewer: &Viewer) -> Result<VideoEntry, Problem> {
     let id = id.parse().map_err(|_| Problem::unknown_video())?;
-    let found = app.videos.get(id).filter(|v| is_admin || v.visibility != Visibility::Private);
-    found.ok_or_else(Problem::unknown_video)
+    let may_know = |entry: &VideoEntry| {
+        entry.visibility != Visibility::Private || viewer.owns(app, entry.stream_id)
+    };
+    app.videos.get(id).filter(may_know).ok_or_else(Problem::unknown_video)
+}
+
+/// The video, if this asker may change it.
+fn own(app: &App, id: &str, asker: Asker) -> Result<VideoEntry, Problem> {
+    let viewer = Viewer::from(asker);
+    let video = find(app, id, &viewer)?;
+    match viewer.owns(app, video.stream_id) {
+        true => Ok(video),
+        false => Err(auth::not_yours()),
+    }
 }
 
 /// The video, if this client may play it now.
-pub fn allowed(app: &App, id: &str, is_admin: bool) -> Result<VideoEntry, Problem> {
-    let video = find(app, id, is_admin)?;
+pub fn allowed(app: &App, id: &str, viewer: &Viewer) -> Result<VideoEntry, Problem> {
+    playable(find(app, id, viewer)?)
+}
+
+fn playable(video: VideoEntry) -> Result<VideoEntry, Problem> {
     match video.status {
         VideoStatus::Archived => Ok(video),
         VideoStatus::Inactive => {
@@ -182,7 +195,7 @@ async fn update(
 }
 
 /// The videos that a search finds. Everybody sees what is public and can be
-/// played; holders of the admin token see all.
+/// played; owners see theirs, and holders of the admin token all.
 pub async fn list(
     viewer: Viewer,
     State(app): State<App>,
@@ -191,12 +204,12 @@ pub async fn list(
 ) -> Result<Json<List>, Problem> {
     let Query(search) = search.map_err(|error| Problem::bad_request(error.body_text()))?;
     let may_see = |entry: &VideoEntry| {
-        viewer.is_admin
-            || entry.visibility == Visibility::Public && entry.status == VideoStatus::Archived
+        entry.visibility == Visibility::Public && entry.status == VideoStatus::Archived
+            || viewer.owns(&app, entry.stream_id)
     };
     let found = app.videos.search(&search, app.registry.catalog(), may_see);
     let page = found.map_err(|error| Problem::bad_request(error.to_string()))?;
-    let videos = page.videos.into_iter().map(|entry| describe(&urls, entry)).collect();
+    let videos = page.videos.into_iter().map(|entry| describe(&app, &urls, entry)).collect();
     Ok(Json(List { videos, next_cursor: page.next_cursor }))
 }
 
@@ -207,7 +220,8 @@ pub async fn show(
     urls: Base,
     Path(id): Path<String>,
 ) -> Result<Json<Video>, Problem> {
-    Ok(Json(describe(&urls, find(&app, &id, viewer.is_admin)?)))
+    let video = find(&app, &id, &viewer)?;
+    Ok(Json(describe(&app, &urls, video)))
 }
 
 /// Where to play it: 202 while it is fetched, 404 unknown, 410 taken off.
@@ -217,7 +231,7 @@ pub async fn playback(
     urls: Base,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    let video = allowed(&app, &id, viewer.is_admin)?;
+    let video = allowed(&app, &id, &viewer)?;
     if let Some(answer) = cold::come_back(&app, &video)? {
         return Ok(answer);
     }
@@ -232,13 +246,13 @@ pub async fn playback(
 
 /// Another title or visibility.
 pub async fn change(
-    _: Admin,
+    asker: Asker,
     State(app): State<App>,
     urls: Base,
     Path(id): Path<String>,
     body: Body<Change>,
 ) -> Result<Json<Video>, Problem> {
-    let id = find(&app, &id, true)?.video_id;
+    let id = own(&app, &id, asker)?.video_id;
     let change = read(body)?;
     let new_title = change.title.as_deref().map(title).transpose()?;
     let changed = update(&app, id, move |entry| {
@@ -246,18 +260,18 @@ pub async fn change(
         entry.visibility = change.visibility.unwrap_or(entry.visibility);
     });
     let changed = changed.await?;
-    Ok(Json(describe(&urls, changed)))
+    Ok(Json(describe(&app, &urls, changed)))
 }
 
 /// Takes a video off, or puts it back.
 pub async fn set_status(
-    _: Admin,
+    asker: Asker,
     State(app): State<App>,
     urls: Base,
     Path(id): Path<String>,
     body: Body<NewStatus>,
 ) -> Result<Json<Video>, Problem> {
-    let id = find(&app, &id, true)?.video_id;
+    let id = own(&app, &id, asker)?.video_id;
     let NewStatus { status } = read(body)?;
     let changed = update(&app, id, move |entry| entry.status = status).await?;
     if changed.clip.is_none() {
@@ -270,16 +284,16 @@ pub async fn set_status(
             Err(error) => return Err(Problem::unavailable("changing the stream", &error)),
         }
     }
-    Ok(Json(describe(&urls, changed)))
+    Ok(Json(describe(&app, &urls, changed)))
 }
 
 /// Deletes it. Its media go with the last video that plays them.
 pub async fn delete(
-    _: Admin,
+    asker: Asker,
     State(app): State<App>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    let id = find(&app, &id, true)?.video_id;
+    let id = own(&app, &id, asker)?.video_id;
     match app.recorder.delete(id, Why::Asked).await {
         Ok(()) => Ok(StatusCode::NO_CONTENT),
         Err(DeleteError::Video(VideoError::Unknown(_))) => Err(Problem::unknown_video()),
@@ -294,13 +308,13 @@ pub async fn delete(
 
 /// Makes a clip, which is a video of its own.
 pub async fn clip(
-    _: Admin,
+    asker: Asker,
     State(app): State<App>,
     urls: Base,
     Path(id): Path<String>,
     body: Body<NewClip>,
 ) -> Result<Response, Problem> {
-    let video = allowed(&app, &id, true)?;
+    let video = playable(own(&app, &id, asker)?)?;
     cold::refuse_clip(&app, &video)?;
     let NewClip { from_ms, to_ms, title: given } = read(body)?;
     let title = title(&given)?;
@@ -327,7 +341,7 @@ pub async fn clip(
         error => Problem::unavailable("making the clip", &error),
     })?;
     let location = format!("/api/videos/{}", clip.video_id);
-    let mut response = (StatusCode::CREATED, Json(describe(&urls, clip))).into_response();
+    let mut response = (StatusCode::CREATED, Json(describe(&app, &urls, clip))).into_response();
     if let Ok(location) = HeaderValue::from_str(&location) {
         response.headers_mut().insert(header::LOCATION, location);
     }
@@ -340,7 +354,7 @@ pub async fn thumbnail(
     State(app): State<App>,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    let video = allowed(&app, &id, viewer.is_admin)?;
+    let video = allowed(&app, &id, &viewer)?;
     let picture = app.thumbnails.of_video(video.wanted(), THUMBNAIL_AT, &app.library).await;
     let picture = picture.map_err(|error| cold::unreadable(&app, &video, &error))?;
     let picture =

@@ -10,9 +10,10 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use sinks::hls::vod::{VodError, sheet_number};
 
+use super::auth::Viewer;
 use super::outlet::Places;
 use super::videos::allowed;
-use super::{App, Problem, auth, cold};
+use super::{App, Problem, cold};
 use crate::videos::{VideoEntry, Visibility};
 
 /// Where recordings are played from.
@@ -30,7 +31,7 @@ pub async fn respond<B>(
     places: Option<&Places>,
 ) -> Response<Body> {
     let (headers, method) = (request.headers(), request.method());
-    let (video, path) = match find(app, request) {
+    let (video, path) = match find(app, request).await {
         Ok(found) => found,
         Err(problem) => return refused(problem),
     };
@@ -77,11 +78,11 @@ fn picture(jpeg: Bytes, method: &Method, is_shared: bool) -> Response<Body> {
     response
 }
 
-fn find<'a, B>(app: &App, request: &'a Request<B>) -> Result<(VideoEntry, &'a str), Problem> {
+async fn find<'a, B>(app: &App, request: &'a Request<B>) -> Result<(VideoEntry, &'a str), Problem> {
     let rest = request.uri().path().strip_prefix(PREFIX).unwrap_or_default();
     let (id, path) = rest.split_once('/').ok_or_else(Problem::unknown_video)?;
-    let is_admin = auth::is_admin(app, request.headers());
-    Ok((allowed(app, id, is_admin)?, path))
+    let viewer = Viewer::of(app, request.headers()).await;
+    Ok((allowed(app, id, &viewer)?, path))
 }
 
 fn refused(problem: Problem) -> Response<Body> {

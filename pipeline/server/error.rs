@@ -37,6 +37,9 @@ pub enum StartError {
     /// The log can't be opened or read.
     #[error(transparent)]
     Log(#[from] log::Error),
+    /// The accounts can't be read, or their keys can't be used.
+    #[error(transparent)]
+    Accounts(#[from] accounts::AccountError),
     /// The streams can't be read.
     #[error(transparent)]
     Catalog(#[from] crate::catalog::CatalogError),

@@ -1,8 +1,10 @@
-//! What runs beside the dataflow for as long as the server does: each takes
+//! What runs beside the dataflow for as long as the server does: most take
 //! records off one of its edges.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use accounts::Accounts;
 use log::Log;
 use records::{Health, Media, MediaBody, StreamId};
 use runtime::EdgeReceiver;
@@ -16,6 +18,9 @@ use crate::health::HealthBoard;
 use crate::http::App;
 use crate::journal;
 use crate::registry::{Registry, TICK};
+
+/// How often accounts are looked after.
+const ACCOUNTS_EVERY: Duration = Duration::from_secs(3600);
 
 /// Appends the archive's announcements to the log's topic `segments`, and says
 /// which streams are complete there.
@@ -96,6 +101,17 @@ pub(super) async fn watch_quarantine(
 ) {
     while let Some(quarantined) = out.recv().await {
         registry.quarantined(quarantined).await;
+    }
+}
+
+/// Replaces the key that signs sessions once it is old.
+pub(super) async fn tend(accounts: Accounts) {
+    let mut interval = tokio::time::interval(ACCOUNTS_EVERY);
+    loop {
+        interval.tick().await;
+        if let Err(error) = accounts.maintain().await {
+            tracing::error!(%error, "the key of sessions couldn't be replaced");
+        }
     }
 }
 

@@ -58,7 +58,7 @@ pub enum Visibility {
     Public,
     /// Whoever knows its address; it isn't listed.
     Unlisted,
-    /// Holders of the admin token.
+    /// The stream's owner, and holders of the admin token.
     Private,
 }
 

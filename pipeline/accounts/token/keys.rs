@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
+use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind, EncodingKey, Header};
 use parking_lot::{Mutex, RwLock};
 use ring::rand::SystemRandom;
 use ring::signature::{Ed25519KeyPair, KeyPair};
@@ -89,6 +89,17 @@ impl Drop for StoredKey {
     fn drop(&mut self) {
         self.private.zeroize();
     }
+}
+
+/// A key as others need it to check our tokens: a JWK (RFC 7517, RFC 8037).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PublicKey {
+    kty: &'static str,
+    crv: &'static str,
+    alg: &'static str,
+    r#use: &'static str,
+    kid: String,
+    x: String,
 }
 
 #[derive(Clone)]
@@ -175,6 +186,19 @@ impl KeyRing {
         write(&self.path, &keys)?;
         *self.keys.write() = keys;
         Ok(())
+    }
+
+    /// What others may know of the keys whose tokens can be alive.
+    pub(crate) fn published(&self, now_us: u64) -> Vec<PublicKey> {
+        let keys = self.keys.read();
+        let alive = keys.iter().filter(|key| key.verifies_until_us.is_none_or(|u| now_us < u));
+        let published = alive.filter_map(|key| {
+            // Ours are raw points; there are no others.
+            let DecodingKeyKind::SecretOrDer(point) = key.public.kind() else { return None };
+            let (kid, x) = (key.kid.clone(), URL_SAFE_NO_PAD.encode(point));
+            Some(PublicKey { kty: "OKP", crv: "Ed25519", alg: "EdDSA", r#use: "sig", kid, x })
+        });
+        published.collect()
     }
 
     pub(crate) fn sign(&self, claims: &Claims) -> Result<String, KeyRingError> {
@@ -293,6 +317,23 @@ mod tests {
         let printed = format!("{again:?}");
         let stored = std::fs::read_to_string(&path).unwrap();
         assert!(stored.contains("private") && printed == "KeyRing(2 keys)");
+    }
+
+    #[test]
+    fn what_is_published_is_public() {
+        let dir = tempfile::tempdir().unwrap();
+        let ring = KeyRing::open(dir.path(), 1).unwrap();
+        ring.rotate(5, Duration::from_micros(10)).unwrap();
+        let published = ring.published(14);
+        assert_eq!(published.len(), 2);
+        let newest = ring.keys.read().last().cloned().unwrap();
+        let pair = Ed25519KeyPair::from_pkcs8(&newest.private).unwrap();
+        let expected = serde_json::json!({
+            "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": newest.kid,
+            "x": URL_SAFE_NO_PAD.encode(pair.public_key()),
+        });
+        assert_eq!(serde_json::to_value(&published[1]).unwrap(), expected);
+        assert_eq!(ring.published(15), published[1..], "the first one's time is over");
     }
 
     #[test]

@@ -29,7 +29,7 @@ use records::UserId;
 use crate::user::Role;
 
 pub use external::{Fetch, FetchError, Fetched, JWKS_BYTES_MAX, Provider};
-pub use keys::{KEYS_FILE, KeyRingError};
+pub use keys::{KEYS_FILE, KeyRingError, PublicKey};
 
 pub(crate) use external::Providers;
 pub(crate) use keys::KeyRing;

@@ -126,6 +126,30 @@ fn no_hash_of_a_key_reaches_the_lake() {
     assert!(!format!("{:?}", decoded.rows).contains("c0ffee"));
 }
 
+/// Names, e-mail addresses and hashes of passwords are in the same topic.
+#[test]
+fn no_account_reaches_the_lake() {
+    let id = "019a0000-0000-7000-8000-0000000000a1";
+    let user = format!(
+        r#"{{"user_id":"{id}","name":"ann","email":"ann@example.com","password":"$argon2id$v=19$x",
+            "created_at_us":{AT_US},"sessions_valid_from_us":0}}"#
+    );
+    let records = [
+        record(0, format!("user/{id}"), user.clone()),
+        Record { value: None, ..record(1, format!("user/{id}"), "") },
+        // Not even if it were to look like what a table takes.
+        record(2, format!("user/stream/{id}"), user),
+    ];
+    let of_catalog = Table::ALL.into_iter().filter(|table| table.topic() == log::Topic::Catalog);
+    let mut looked = 0;
+    for table in of_catalog {
+        let decoded = table.decode(&records).unwrap();
+        assert_eq!((decoded.rows.num_rows(), decoded.skipped), (0, 0), "{table}");
+        looked += 1;
+    }
+    assert_eq!(looked, 2, "tables of this topic");
+}
+
 #[test]
 fn what_cannot_be_understood_is_counted_and_costs_no_other_row() {
     let stream = StreamId::generate();

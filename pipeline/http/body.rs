@@ -1,0 +1,14 @@
+//! A request's JSON, and what is wrong with it.
+
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+
+use super::Problem;
+
+/// What a handler takes to say by itself what is wrong.
+pub type Body<T> = Result<Json<T>, JsonRejection>;
+
+/// The value, or 400.
+pub fn read<T>(body: Body<T>) -> Result<T, Problem> {
+    body.map(|Json(value)| value).map_err(|error| Problem::bad_request(error.body_text()))
+}
