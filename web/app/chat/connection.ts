@@ -54,7 +54,7 @@ const SOCKET_AGAIN_MS_MAX = 600_000;
 const POLL_WAIT_S = 25;
 /** The server answers a poll within its wait; a network that swallows it doesn't. */
 const POLL_MS = (POLL_WAIT_S + 15) * 1000;
-/** Between polls of a room where there is always something: each brings many records. */
+/** Between polls: where there is always something, each brings many records. */
 const POLL_PAUSE_MS = 400;
 /** What couldn't be said by POST is said again after so long. */
 const POST_AGAIN_MS = 2000;
@@ -258,7 +258,7 @@ export class Connection {
     if (turn !== this.#turn) return;
     void this.#post();
     if (this.#world.now() >= this.#socket_again_at) return this.#dial();
-    this.#world.later(polled.records.length > 0 ? POLL_PAUSE_MS : 0, () => {
+    this.#world.later(POLL_PAUSE_MS, () => {
       if (turn === this.#turn) void this.#poll(turn, POLL_WAIT_S);
     });
   }

@@ -65,6 +65,8 @@ export class List<Item extends { key: string }> {
   #top = 0;
   #width = 0;
   #drawn_at = -Infinity;
+  /** All rows are to be rendered anew, at the next drawing: in between, the list would be too short. */
+  #renewed = false;
   #asked: number | undefined;
 
   constructor(label: string, actions: ListActions<Item>, geometry: Geometry = layout) {
@@ -74,6 +76,8 @@ export class List<Item extends { key: string }> {
     // What is said is told by a region of its own, at a pace that can be listened to.
     this.root = el("div", { class: "chat-list", role: "log", "aria-live": "off", "aria-label": label, tabindex: "0" }, this.#rows);
     this.root.addEventListener("scroll", () => this.#onScroll(), { passive: true });
+    // A picture among the words makes its row wider, maybe higher. It doesn't bubble.
+    this.root.addEventListener("load", (event) => this.#onLoad(event.target as Node), true);
     if (typeof ResizeObserver === "function") new ResizeObserver(() => this.#onResize()).observe(this.root);
   }
 
@@ -88,8 +92,7 @@ export class List<Item extends { key: string }> {
 
   /** The same items look different now. */
   redraw(): void {
-    for (const row of this.#shown.values()) row.remove();
-    this.#shown.clear();
+    this.#renewed = true;
     this.#ask();
   }
 
@@ -129,6 +132,7 @@ export class List<Item extends { key: string }> {
     // Folded away: nothing is seen, and nothing could be measured.
     if (view === 0) return;
     const items = this.#actions.items();
+    if (this.#renewed) this.#clear();
     const stays = this.#held || !this.#at_end;
     const anchor = stays ? this.#findAnchor(items) : null;
     let [from, to] = [0, 0];
@@ -160,6 +164,15 @@ export class List<Item extends { key: string }> {
     this.#asked = 1;
     if (wait_ms > 0) window.setTimeout(frame, wait_ms);
     else frame();
+  }
+
+  #clear(): void {
+    this.#renewed = false;
+    for (const [item, row] of this.#shown) {
+      row.remove();
+      this.#stale.add(item);
+    }
+    this.#shown.clear();
   }
 
   /** Where each item begins, by what is known of heights. */
@@ -247,6 +260,13 @@ export class List<Item extends { key: string }> {
     if (this.#at_end === at_end) return;
     this.#at_end = at_end;
     this.#actions.moved(at_end);
+  }
+
+  #onLoad(node: Node): void {
+    const at = this.itemOf(node);
+    if (!at) return;
+    this.#stale.add(at.item);
+    this.#ask();
   }
 
   #onResize(): void {

@@ -334,7 +334,7 @@ export function modeWords({ slow_s, followers_s, subscribers }: Mode): string | 
   const words = [];
   if (slow_s) words.push(`Slow mode: one message every ${span(slow_s)}.`);
   if (subscribers) words.push("Only subscribers may write.");
-  if (typeof followers_s === "number") words.push(followers_s > 0 ? `Only who has followed for ${span(followers_s)} may write.` : "Only followers may write.");
+  if (typeof followers_s === "number") words.push(followers_s > 0 ? `Only people who have followed for ${span(followers_s)} may write.` : "Only followers may write.");
   return words.length > 0 ? words.join(" ") : null;
 }
 
