@@ -80,5 +80,6 @@ export function accountMenu(): HTMLElement {
     say(why ?? "");
   });
   draw();
+  void session.refresh();
   return root;
 }

@@ -74,6 +74,19 @@ export class Session {
     this.#keep(null);
   }
 
+  /** What the server says of the user now: names and roles change. Without a session, nothing is asked. */
+  async refresh(): Promise<void> {
+    const kept = this.#valid;
+    if (!kept) return;
+    try {
+      const user = await this.ask<User>("GET", "/api/me");
+      if (this.#kept === kept && JSON.stringify(user) !== JSON.stringify(kept.user)) this.#keep({ ...kept, user });
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      // 401 has ended the session; anything else may pass
+    }
+  }
+
   /** The server knows the token no more. */
   over(said = "Your session is over. Log in again to go on."): void {
     if (this.#kept === null) return;

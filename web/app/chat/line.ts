@@ -24,7 +24,7 @@ export interface LineActions {
 }
 
 export function line(item: Item, actions: LineActions): HTMLElement {
-  if (item.kind === "notice") return el("div", { class: "chat-line chat-notice", text: item.text });
+  if (item.kind === "notice") return el("div", { class: "chat-line chat-notice", tabindex: "-1", text: item.text });
   if (item.kind === "own") return own(item, actions);
   return message(item, actions);
 }
@@ -49,7 +49,7 @@ function message(item: MessageItem, actions: LineActions): HTMLElement {
 function own(item: OwnItem, actions: LineActions): HTMLElement {
   const me = actions.me();
   const name = el("span", { class: "chat-name", "data-tint": me && tint(me.user_id), text: me?.name ?? "You" });
-  const row = el("div", { class: "chat-line chat-own", "data-delivery": item.state }, name, " ", el("span", { class: "chat-words", text: item.message }));
+  const row = el("div", { class: "chat-line chat-own", tabindex: "-1", "data-delivery": item.state }, name, " ", el("span", { class: "chat-words", text: item.message }));
   if (item.state !== "refused") {
     row.append(state(item.state));
     return row;

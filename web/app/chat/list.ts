@@ -98,8 +98,9 @@ export class List<Item extends { key: string }> {
 
   /** Goes to the end and stays there. */
   toEnd(): void {
-    this.#held = false;
-    this.#move(true);
+    this.hold(false);
+    this.#at_end = true;
+    this.#actions.moved(true);
     this.draw();
   }
 

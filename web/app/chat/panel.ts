@@ -85,7 +85,7 @@ export class ChatPanel {
     this.#composer = new Composer({ say: (message) => this.#say(message), login: showLogIn, talkers: () => this.#store.talkers(), emotes: this.#emotes });
     this.#tools = new Tools(
       (deed) => void this.#act(deed),
-      () => this.#hold(false),
+      () => this.#release(),
     );
     this.#shell.top.append(this.#state, this.#mode, this.#pinned);
     this.#shell.foot.append(this.#composer.root);
@@ -162,7 +162,10 @@ export class ChatPanel {
   }
 
   #obey(act: Act): void {
-    if ("user_id" in act) this.#gate();
+    if ("user_id" in act) {
+      if (act.kind === "unban" && act.user_id === session.user?.user_id) this.#composer.wait(0);
+      this.#gate();
+    }
     // What is pinned may be older than what is held.
     if (act.kind === "pin" && this.#store.pinned === null) {
       void this.#connection.older(act.seq + 1).then((history) => {
@@ -271,9 +274,13 @@ export class ChatPanel {
     });
     list.root.addEventListener("pointerleave", () => {
       this.#tools.withdraw();
-      if (!this.#tools.isOpen) this.#hold(false);
+      this.#release();
     });
-    list.root.addEventListener("focusin", (event) => offer(event.target as Node));
+    list.root.addEventListener("focusin", (event) => {
+      offer(event.target as Node);
+      if (this.#moderates && event.target !== list.root) this.#hold(true);
+    });
+    list.root.addEventListener("focusout", () => queueMicrotask(() => this.#release()));
     list.root.addEventListener("keydown", (event) => {
       if (!this.#moderates) return;
       const at = list.itemOf(document.activeElement);
@@ -290,6 +297,13 @@ export class ChatPanel {
       event.preventDefault();
       event.stopPropagation();
     });
+  }
+
+  /** Nobody aims any more, unless the menu is open or the keyboard is on a row. */
+  #release(): void {
+    const { root } = this.#shell.list;
+    const on_row = document.activeElement !== root && root.contains(document.activeElement) && document.activeElement?.matches(":focus-visible");
+    if (!this.#tools.isOpen && !on_row && !root.matches(":hover")) this.#hold(false);
   }
 
   #hold(held: boolean): void {

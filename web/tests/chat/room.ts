@@ -62,7 +62,7 @@ export class Room implements World {
 
   // ---- the world ----
 
-  readonly socket = (path: string): Socket => {
+  socket = (path: string): Socket => {
     const socket = new Socket(path, (from, said) => this.#hear(from, said));
     this.sockets.push(socket);
     setTimeout(() => this.#open(socket), 5);
