@@ -1,4 +1,4 @@
-import { defineConfig } from "vite";
+import { defineConfig } from "vitest/config";
 
 // The server embeds `dist` and answers `/`, `/watch/{id}` and `/sql` with index.html and
 // `/assets/*` with the rest, under a Content-Security-Policy without `unsafe-inline`,
@@ -14,10 +14,13 @@ export default defineConfig({
     // hls.js alone is about 550 kB before compression, and only the watch page loads it.
     chunkSizeWarningLimit: 700,
   },
+  // Tests read colours from the styles; without this they would find them empty.
+  test: { css: true },
   server: {
     // `npm run dev` in front of a running server.
     proxy: {
-      "/api": "http://127.0.0.1:8080",
+      "/api": { target: "http://127.0.0.1:8080", ws: true },
+      "/emotes": "http://127.0.0.1:8080",
       "/live": "http://127.0.0.1:8080",
     },
   },

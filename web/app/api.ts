@@ -20,6 +20,8 @@ export interface Stream {
   thumbnail_url?: string | null;
   /** The next broadcast with the same key, once there is one. */
   successor?: string | null;
+  /** Whose channel it is; null for a stream that the operator made. */
+  owner?: string | null;
   /** Its recording, once it is over and if everybody may watch it. */
   video?: string | null;
 }

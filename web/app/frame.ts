@@ -1,5 +1,6 @@
-/** What surrounds every page: the name at the top, the main region, a quiet foot. */
+/** What surrounds every page: the name at the top, the account, the main region. */
 
+import { accountMenu } from "./account/menu";
 import { el, setFlag } from "./dom";
 import { icon, mark } from "./icons";
 
@@ -20,6 +21,7 @@ export function frame(app: HTMLElement, page: Page): HTMLElement {
         page !== "home" && el("a", { class: "quiet-link", href: "/" }, icon("back"), "All streams"),
         el("a", { class: "quiet-link", href: "/videos" }, "Videos"),
         el("a", { class: "quiet-link", href: "/sql" }, "SQL"),
+        accountMenu(),
       ),
     ),
     main,

@@ -1,6 +1,7 @@
-/** `/videos/{id}`: a recording or clip in the player, and what it is of. */
+/** `/videos/{id}`: a recording or clip in the player, its chat in step, and what it is of. */
 
 import { ApiError, getVideo, getVideoPlayback, type Video } from "./api";
+import { ReplayPanel } from "./chat/replayed";
 import { el, setText } from "./dom";
 import { clock, milliseconds } from "./format";
 import { Player } from "./player/player";
@@ -49,6 +50,7 @@ export function videoPage(main: HTMLElement, video_id: string): void {
         return;
       }
       player.open(playback.playback_url, video.storyboard_url);
+      about.before(new ReplayPanel(video, player.video).root);
       reportViews({ stream: video.stream_id, video: video.video_id }, () => player.stats());
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;

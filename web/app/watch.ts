@@ -1,8 +1,9 @@
-/** `/watch/{id}[?at=TIME]`: the player, what is being watched, and the streamer's signal. */
+/** `/watch/{id}[?at=TIME]`: the player, the chat, what is being watched, and the streamer's signal. */
 
 import type Hls from "hls.js";
 
 import { ApiError, getStream, isOverState, type Stream } from "./api";
+import { ChatPanel } from "./chat/panel";
 import { el, setFlag, setText } from "./dom";
 import { age, count, milliseconds } from "./format";
 import { healthLine } from "./health";
@@ -51,7 +52,8 @@ export function watchPage(main: HTMLElement, stream_id: string): void {
     setFlag(badge, "data-over", over);
     about.hidden = state === "missing";
   }, moment());
-  main.append(player.root, about);
+  const chat = new ChatPanel(stream_id);
+  main.append(player.root, chat.root, about);
   reportViews({ stream: stream_id, video: null }, () => player.stats());
 
   window.millstream = Object.freeze({ hls: player.engine.hls, video: player.video, stats: () => player.stats() });
@@ -71,6 +73,7 @@ export function watchPage(main: HTMLElement, stream_id: string): void {
       const stream = await getStream(stream_id);
       describe(stream);
       player.update(stream);
+      chat.owned(stream.owner ?? null);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       // 400: not even a stream's id. Anything else may pass, and playback goes on without us.
