@@ -75,6 +75,16 @@ describe("the list", () => {
     }
   });
 
+  it("has no more of them in the middle", () => {
+    items = add(1, 10_000);
+    list.draw();
+    scroll(list.root.scrollTop / 2);
+    expect(rows().length).toBeGreaterThan(20);
+    expect(rows().length).toBeLessThan(90);
+    expect(seenAt(rows()[0]?.textContent as string)).toBeLessThan(0);
+    expect(seenAt(rows().at(-1)?.textContent as string)).toBeGreaterThan(VIEW_PX);
+  });
+
   it("keeps what is read where it is when older ones come before it", () => {
     items = add(5001, 6000);
     list.draw();
