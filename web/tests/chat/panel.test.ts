@@ -131,9 +131,11 @@ describe("the chat beside a broadcast", () => {
     const point = (): void => void part(".chat-line").dispatchEvent(new MouseEvent("pointerover", { bubbles: true }));
     point();
     expect(part(".chat-more")).toBeNull();
+    expect(part(".chat-house").hidden).toBe(true);
     session.logOut();
     moderates = true;
     await logIn();
+    expect(part(".chat-house").hidden).toBe(false);
     point();
     part(".chat-more").click();
     part("[data-deed=delete]").click();
