@@ -11,7 +11,7 @@ import { session } from "./session";
 const SAID_MS = 8000;
 
 export function accountMenu(): HTMLElement {
-  const logIn = el("button", { class: "quiet-link", type: "button", text: "Log in" });
+  const logIn = el("button", { class: "quiet-link account-enter", type: "button", "aria-label": "Log in" }, icon("person"), el("span", { text: "Log in" }));
   const name = el("span", { class: "account-name" });
   const button = el("button", { class: "quiet-link", type: "button", "aria-haspopup": "menu", "aria-expanded": "false" }, icon("person"), name);
   const menu = el("div", { class: "account-menu", role: "menu", "aria-label": "Account", hidden: true });
