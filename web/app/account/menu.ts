@@ -3,6 +3,7 @@
 import { ApiError } from "../api";
 import { el, setText } from "../dom";
 import { icon } from "../icons";
+import { menuKeys } from "../roving";
 import { showChangePassword, showLogIn } from "./dialog";
 import { session } from "./session";
 
@@ -10,7 +11,7 @@ import { session } from "./session";
 const SAID_MS = 8000;
 
 export function accountMenu(): HTMLElement {
-  const logIn = el("button", { class: "quiet-link", type: "button", text: "Log in" });
+  const logIn = el("button", { class: "quiet-link account-enter", type: "button", "aria-label": "Log in" }, icon("person"), el("span", { text: "Log in" }));
   const name = el("span", { class: "account-name" });
   const button = el("button", { class: "quiet-link", type: "button", "aria-haspopup": "menu", "aria-expanded": "false" }, icon("person"), name);
   const menu = el("div", { class: "account-menu", role: "menu", "aria-label": "Account", hidden: true });
@@ -61,17 +62,7 @@ export function accountMenu(): HTMLElement {
     button.setAttribute("aria-expanded", "true");
     menu.querySelector("button")?.focus();
   });
-  menu.addEventListener("keydown", (event) => {
-    const items = [...menu.querySelectorAll("button")];
-    const at = items.indexOf(document.activeElement as HTMLButtonElement);
-    const next = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: items.length - 1 }[event.key];
-    if (next !== undefined) items.at(next % items.length)?.focus();
-    else if (event.key === "Escape") close(true);
-    else if (event.key === "Tab") return close(false);
-    else return;
-    event.preventDefault();
-    event.stopPropagation();
-  });
+  menuKeys(menu, close);
   document.addEventListener("pointerdown", (event) => {
     if (!menu.hidden && !root.contains(event.target as Node)) close(false);
   });

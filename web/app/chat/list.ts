@@ -5,8 +5,8 @@
  * a guess was wrong by is put right before anybody sees it. Who is at the end stays at the end; who
  * isn't keeps the row they look at where it is, whatever comes before or behind it.
  *
- * Drawn at most every `DRAW_MS`, in an animation frame: nobody reads faster, and a picture beside
- * it needs the time.
+ * Drawn at most every `DRAW_MS` and in an animation frame, unless somebody scrolls: nobody reads
+ * faster, and a picture beside it needs the time.
  */
 
 import { el, setFlag } from "../dom";
@@ -67,7 +67,9 @@ export class List<Item extends { key: string }> {
   #drawn_at = -Infinity;
   /** All rows are to be rendered anew, at the next drawing: in between, the list would be too short. */
   #renewed = false;
-  #asked: number | undefined;
+  /** What a drawing waits for: its time, then its frame. */
+  #timer: number | undefined;
+  #frame: number | undefined;
 
   constructor(label: string, actions: ListActions<Item>, geometry: Geometry = layout) {
     this.#actions = actions;
@@ -127,7 +129,7 @@ export class List<Item extends { key: string }> {
 
   /** Draws now. Otherwise called by the list itself. */
   draw(): void {
-    this.#asked = undefined;
+    this.#frame = undefined;
     this.#drawn_at = performance.now();
     const view = this.#geometry.view(this.root);
     // Folded away: nothing is seen, and nothing could be measured.
@@ -158,13 +160,16 @@ export class List<Item extends { key: string }> {
     if (this.#top < OLDER_PX) this.#actions.older();
   }
 
-  #ask(): void {
-    if (this.#asked !== undefined) return;
-    const wait_ms = this.#drawn_at + DRAW_MS - performance.now();
-    const frame = (): void => void requestAnimationFrame(() => this.draw());
-    this.#asked = 1;
-    if (wait_ms > 0) window.setTimeout(frame, wait_ms);
-    else frame();
+  #ask(soon = false): void {
+    if (this.#frame !== undefined) return;
+    const wait_ms = soon ? 0 : this.#drawn_at + DRAW_MS - performance.now();
+    const frame = (): void => {
+      window.clearTimeout(this.#timer);
+      this.#timer = undefined;
+      this.#frame = requestAnimationFrame(() => this.draw());
+    };
+    if (wait_ms <= 0) frame();
+    else this.#timer ??= window.setTimeout(frame, wait_ms);
   }
 
   #clear(): void {
@@ -254,7 +259,8 @@ export class List<Item extends { key: string }> {
     if (!went) return;
     if (left_px <= END_PX) this.#move(true);
     else if (went_up) this.#move(false);
-    this.#ask();
+    // Who scrolls sees where they are in the next frame.
+    this.#ask(true);
   }
 
   #move(at_end: boolean): void {

@@ -18,6 +18,7 @@ import { Announcer } from "./announce";
 import { Composer } from "./composer";
 import { Connection, type ConnectionEvent, type Phase } from "./connection";
 import { EmoteSet } from "./emotes";
+import { House, type Rule } from "./house";
 import { line, words, type LineActions } from "./line";
 import { Shell } from "./shell";
 import { modeWords, Store, type Item } from "./store";
@@ -49,6 +50,7 @@ export class ChatPanel {
   readonly #shell: Shell<Item>;
   readonly #composer: Composer;
   readonly #tools: Tools;
+  readonly #house: House;
   readonly #announcer = new Announcer();
   readonly #state = el("p", { class: "chat-status", role: "status", hidden: true });
   readonly #mode = el("p", { class: "chat-mode", hidden: true });
@@ -87,9 +89,14 @@ export class ChatPanel {
       (deed) => void this.#act(deed),
       () => this.#release(),
     );
+    this.#house = new House(
+      () => this.#store.mode,
+      (rule) => void this.#act(rule),
+    );
+    this.#shell.offer(this.#house.button);
     this.#shell.top.append(this.#state, this.#mode, this.#pinned);
     this.#shell.foot.append(this.#composer.root);
-    this.root.append(this.#tools.menu, this.#announcer.root);
+    this.root.append(this.#house.menu, this.#tools.menu, this.#announcer.root);
     this.#connection = new Connection(stream_id, session.token, world, (event) => this.#take(event));
     this.#store.me = session.user;
     session.onChange(() => this.#onSession());
@@ -194,7 +201,7 @@ export class ChatPanel {
     this.#changed();
   }
 
-  async #act(deed: Deed | { kind: "unpin" }): Promise<void> {
+  async #act(deed: Deed | Rule | { kind: "unpin" }): Promise<void> {
     try {
       await session.ask("POST", `/api/streams/${encodeURIComponent(this.#stream_id)}/chat/acts`, deed);
     } catch (error) {
@@ -343,6 +350,8 @@ export class ChatPanel {
     const fresh = this.#left_at === null ? 0 : store.said - this.#left_at;
     if (fresh > 0) this.#shell.newer(`${count(fresh)} new ${fresh === 1 ? "message" : "messages"}`);
     else this.#shell.newer(this.#shell.list.atEnd ? null : "To the newest");
+    this.#house.button.hidden = !this.#moderates || this.#shell.folded;
+    if (this.#house.button.hidden) this.#house.close(false);
     this.#drawPinned();
   }
 

@@ -35,7 +35,7 @@ export class Shell<Item extends { key: string }> {
     this.#fold = el("button", { class: "chat-fold", type: "button", "aria-controls": "chat-body" }, icon("fold"));
     this.#fold.addEventListener("click", () => this.fold(!this.folded));
     this.#body = el("div", { class: "chat-body", id: "chat-body" }, this.top, el("div", { class: "chat-lines" }, this.list.root, this.#newer), this.foot);
-    this.root = el("aside", { class: "chat", "aria-label": title, hidden: true }, el("div", { class: "chat-head" }, el("h2", { class: "chat-title", text: title }), this.#aside, this.#fold), this.#body);
+    this.root = el("aside", { class: "chat", "aria-label": title, hidden: true }, el("div", { class: "chat-head" }, el("h2", { class: "chat-title", text: title }), this.#aside, el("span", { class: "control-space" }), this.#fold), this.#body);
     this.list.root.addEventListener("keydown", (event) => {
       if (SCROLLING.has(event.key)) event.stopPropagation();
     });
@@ -55,6 +55,11 @@ export class Shell<Item extends { key: string }> {
     this.#fold.setAttribute("aria-expanded", String(!folded));
     if (keep) storeFolded(folded);
     if (!folded) this.list.changed();
+  }
+
+  /** A button of the head, before the one that folds. */
+  offer(button: HTMLElement): void {
+    this.#fold.before(button);
   }
 
   /** Beside the title. */

@@ -5,6 +5,7 @@
 
 import { el } from "../dom";
 import { icon } from "../icons";
+import { menuKeys } from "../roving";
 import type { ChatMessage } from "./wire";
 
 const EXCERPT_CHARS = 60;
@@ -38,7 +39,7 @@ export class Tools {
     this.#act = act;
     this.#closed = closed;
     this.#button.addEventListener("click", () => this.open(this.#button));
-    this.menu.addEventListener("keydown", (event) => this.#onKey(event));
+    menuKeys(this.menu, () => this.close());
     document.addEventListener("pointerdown", (event) => {
       const target = event.target as Node;
       if (this.isOpen && !this.menu.contains(target) && !this.#button.contains(target)) this.close();
@@ -92,17 +93,5 @@ export class Tools {
     this.#button.remove();
     if (this.menu.contains(document.activeElement) || document.activeElement === document.body) row?.focus({ preventScroll: true });
     this.#closed();
-  }
-
-  #onKey(event: KeyboardEvent): void {
-    const items = [...this.menu.querySelectorAll<HTMLElement>("[role=menuitem]")];
-    const at = items.indexOf(document.activeElement as HTMLElement);
-    const next = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: items.length - 1 }[event.key];
-    if (next !== undefined) items.at(next % items.length)?.focus();
-    else if (event.key === "Escape") this.close();
-    else if (event.key === "Tab") return this.close();
-    else return;
-    event.preventDefault();
-    event.stopPropagation();
   }
 }

@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 
 import { Composer } from "../../app/chat/composer";
 import { EmoteSet } from "../../app/chat/emotes";
+import { House, rules, type Rule } from "../../app/chat/house";
 import { line, type LineActions } from "../../app/chat/line";
 import { List } from "../../app/chat/list";
 import type { Item } from "../../app/chat/store";
@@ -73,6 +74,16 @@ describe("the list", () => {
       expect(rows().length).toBeLessThan(70);
       expect(seenAt(String(n))).toBe(VIEW_PX - heightOf(rows().at(-1) as HTMLElement));
     }
+  });
+
+  it("has no more of them in the middle", () => {
+    items = add(1, 10_000);
+    list.draw();
+    scroll(list.root.scrollTop / 2);
+    expect(rows().length).toBeGreaterThan(20);
+    expect(rows().length).toBeLessThan(90);
+    expect(seenAt(rows()[0]?.textContent as string)).toBeLessThan(0);
+    expect(seenAt(rows().at(-1)?.textContent as string)).toBeGreaterThan(VIEW_PX);
   });
 
   it("keeps what is read where it is when older ones come before it", () => {
@@ -354,5 +365,36 @@ describe("moderators' tools", () => {
     two.querySelector("button")?.click();
     tools.menu.querySelector<HTMLElement>("[data-deed=delete]")?.click();
     expect(done).toEqual(["closed", "closed", { kind: "delete", seq: 2 }]);
+  });
+});
+
+describe("the rules of the house", () => {
+  it("tell a mode whole, with what holds already", () => {
+    const all = rules({ slow_s: 30, subscribers: true });
+    expect(all.filter(({ holds }) => holds).map(({ group, label }) => `${group}: ${label}`)).toEqual(["Slow mode: A message every 30 s", "Followers only: Off", "Subscribers only: On"]);
+    const modes = all.flatMap(({ rule }) => (rule.kind === "mode" ? [rule.mode] : []));
+    expect(modes[0]).toEqual({ subscribers: true });
+    expect(modes[1]).toEqual({ slow_s: 5, subscribers: true });
+    expect(modes[5]).toEqual({ slow_s: 30, followers_s: 0, subscribers: true });
+    expect(modes[7]).toEqual({ slow_s: 30 });
+    expect(all.at(-1)?.rule).toEqual({ kind: "clear" });
+  });
+
+  it("are chosen with the keyboard", () => {
+    const done: Rule[] = [];
+    const house = new House(() => ({}), (rule) => done.push(rule));
+    house.button.hidden = false;
+    document.body.replaceChildren(house.button, house.menu);
+    house.button.click();
+    const press = (key: string): void => void document.activeElement?.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+    press("ArrowDown");
+    (document.activeElement as HTMLElement).click();
+    expect(done).toEqual([{ kind: "mode", mode: { slow_s: 5 } }]);
+    expect(document.activeElement).toBe(house.button);
+    house.button.click();
+    press("ArrowUp");
+    expect(document.activeElement?.textContent).toBe("Clear the chat");
+    press("Escape");
+    expect(house.menu.hidden).toBe(true);
   });
 });

@@ -108,7 +108,8 @@ describe("the chat beside a broadcast", () => {
   it("counts slow mode down after each message, but not for who keeps order", async () => {
     await begin();
     await logIn();
-    room.records.push({ type: "act", seq: 1, by: "x", sent_at_us: 1, act: { kind: "mode", mode: { slow_s: 9 } } });
+    room.rules = { slow_s: 9 };
+    room.records.push({ type: "act", seq: 1, by: "x", sent_at_us: 1, act: { kind: "mode", mode: room.rules } });
     room.live?.tell(room.records[0] as object);
     await pass(200);
     expect(part(".chat-mode").textContent).toBe("Slow mode: one message every 9 s.");
@@ -130,9 +131,11 @@ describe("the chat beside a broadcast", () => {
     const point = (): void => void part(".chat-line").dispatchEvent(new MouseEvent("pointerover", { bubbles: true }));
     point();
     expect(part(".chat-more")).toBeNull();
+    expect(part(".chat-house").hidden).toBe(true);
     session.logOut();
     moderates = true;
     await logIn();
+    expect(part(".chat-house").hidden).toBe(false);
     point();
     part(".chat-more").click();
     part("[data-deed=delete]").click();

@@ -1,7 +1,7 @@
 /** A room that keeps the contract, without a network: what tests of the connection talk to. */
 
 import type { ConnectionEvent } from "../../app/chat/connection";
-import type { ChatMessage, ChatRecord } from "../../app/chat/wire";
+import type { ChatMessage, ChatRecord, Mode as Rules } from "../../app/chat/wire";
 import type { SocketLike, World } from "../../app/chat/world";
 
 export const message = (seq: number, more: Partial<ChatMessage> = {}): ChatMessage => ({
@@ -56,6 +56,7 @@ export class Room implements World {
   retry_ms = 700;
   mode: "up" | "full" | "down" | "off" = "up";
   over = false;
+  rules: Rules = {};
   /** Answers what is said; null: it is taken, but the answer is lost. */
   judge: (said: Record<string, unknown>) => object | null = (said) => this.take(said);
   readonly #taken = new Map<string, number>();
@@ -129,7 +130,7 @@ export class Room implements World {
     if (socket.closed) return;
     if (this.mode !== "up") return socket.drop();
     const { seq, recovered } = this.#from(socket.path, "seq");
-    socket.tell({ type: "welcome", epoch: this.epoch, seq: this.records.length, recovered, retry_ms: this.retry_ms, mode: {}, pinned: null, viewers: 3 });
+    socket.tell({ type: "welcome", epoch: this.epoch, seq: this.records.length, recovered, retry_ms: this.retry_ms, mode: this.rules, pinned: null, viewers: 3 });
     if (this.over) return socket.drop(4001);
     for (const record of this.records.slice(recovered ? seq : this.records.length)) socket.tell(record);
   }
@@ -158,7 +159,7 @@ export class Room implements World {
     if (url.pathname.endsWith("/poll")) {
       if (this.over) return json({ title: "over", status: 410 }, 410);
       const { seq, recovered } = this.#from(path, "after");
-      return json({ epoch: this.epoch, seq: this.records.length, recovered: recovered || Number.isNaN(seq), mode: {}, pinned: null, viewers: 3, records: recovered ? this.records.slice(seq) : [] });
+      return json({ epoch: this.epoch, seq: this.records.length, recovered: recovered || Number.isNaN(seq), mode: this.rules, pinned: null, viewers: 3, records: recovered ? this.records.slice(seq) : [] });
     }
     if (init.method === "POST") {
       const answer = this.judge(JSON.parse(String(init.body)) as Record<string, unknown>) as { status?: number } | null;
