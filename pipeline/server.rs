@@ -42,7 +42,7 @@ use self::restore::restore;
 use self::tasks::{announcer, show, store, tend, tick, watch_health, watch_quarantine};
 use crate::announcements::Ledger;
 use crate::catalog::Catalog;
-use crate::chat::{self, Chat, ChatPlane, Desk, DeskConfig, People};
+use crate::chat::{self, Chat, ChatPlane, Desk, DeskConfig, Judging, People};
 use crate::config::{Config, Secret};
 use crate::dataflow::{Edges, MediaPlane, Planes, Quarantine};
 use crate::events::EventCounts;
@@ -129,9 +129,12 @@ impl Server {
             Quarantine::new(quarantined),
         ));
         let said = Intake::new("said", settings::SAID);
-        let limit = ServerLimit::new(config.chat.server_per_minute);
+        let (rules, emotes) = chat::rules(&config.chat)?;
+        let rules = Arc::new(rules);
+        let limit = Arc::new(ServerLimit::new(config.chat.server_per_minute));
+        let judging = Judging { rules: Arc::clone(&rules), limit };
         let lag_epochs_max = settings::plane(config).lag_epochs_max;
-        let chat_plane = Arc::new(ChatPlane::new(said, heard, limit, lag_epochs_max));
+        let chat_plane = Arc::new(ChatPlane::new(said, heard, judging, lag_epochs_max));
         let registry = Arc::new(Registry::new(
             Arc::clone(&catalog),
             Arc::clone(&plane),
@@ -190,13 +193,12 @@ impl Server {
             }
             None => None,
         };
-        let (rules, emotes) = chat::rules(&config.chat)?;
         let desk = Arc::new(Desk::new(
             DeskConfig { ring_bytes: config.chat.ring_bytes },
             Arc::clone(&log),
             Arc::clone(&catalog),
             chat_plane,
-            Arc::new(rules),
+            rules,
         ));
         let people = People::new(accounts.clone(), Arc::clone(&catalog));
         let chat = Chat::start(&config.chat, Arc::clone(&desk), people, emotes)?;

@@ -79,7 +79,8 @@ mod tests {
     #[test]
     fn others_are_not() {
         let error = |text: &str| ClientText::parse(text).err();
-        for text in ["", "hi", "{}", r#"{"type":"say"}"#, r#"{"type":"sing","message":"la"}"#, "[["] {
+        for text in ["", "hi", "{}", r#"{"type":"say"}"#, r#"{"type":"sing","message":"la"}"#, "[["]
+        {
             assert_eq!(error(text), Some(ClientTextError::Malformed), "{text}");
         }
         let long = format!(r#"{{"type":"say","message":"","client_id":"{}"}}"#, "x".repeat(65));

@@ -13,9 +13,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use records::{
-    Act, CHAT_VERSION, ChatAct, ChatMessage, ChatRecord, Mode, StreamId, UserId,
-};
+use records::{Act, CHAT_VERSION, ChatAct, ChatMessage, ChatRecord, Mode, StreamId, UserId};
 use serde::{Deserialize, Serialize};
 
 use crate::looks;

@@ -136,7 +136,11 @@ impl Rules {
         };
         range((1..=500).contains(&config.chars_max), "chars_max", "1 to 500")?;
         range((1..=120).contains(&config.user_per_minute), "user_per_minute", "1 to 120")?;
-        range((1..=10_000_000).contains(&config.room_per_minute), "room_per_minute", "1 to 10000000")?;
+        range(
+            (1..=10_000_000).contains(&config.room_per_minute),
+            "room_per_minute",
+            "1 to 10000000",
+        )?;
         range((1..=10_000).contains(&config.acts_per_minute), "acts_per_minute", "1 to 10000")?;
         range(config.repeat <= Duration::from_secs(300), "repeat", "at most 300 s")?;
         range(config.retry <= Duration::from_secs(3600), "retry", "at most an hour")?;

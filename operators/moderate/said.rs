@@ -1,11 +1,14 @@
 //! What goes into a room and what comes out.
 
 use records::{Act, ChatMessage, MessageId, UserId};
+use serde::{Deserialize, Serialize};
 
 use crate::refusal::Refusal;
 
 /// What somebody is in a room.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub enum Standing {
     /// Anybody.
     #[default]
@@ -19,7 +22,7 @@ pub enum Standing {
 }
 
 /// What somebody is to a channel; comes with what they say.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Relation {
     /// Since when they follow it, in microseconds since 1970.
     pub follows_since_us: Option<u64>,
@@ -28,7 +31,7 @@ pub struct Relation {
 }
 
 /// Somebody in a room.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Person {
     /// Who.
     pub user_id: UserId,
@@ -41,7 +44,7 @@ pub struct Person {
 }
 
 /// What somebody would like to say.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Said {
     /// A new identifier, made by whoever received it.
     pub message_id: MessageId,
@@ -57,7 +60,7 @@ pub struct Said {
 pub const CLIENT_ID_BYTES_MAX: usize = 64;
 
 /// What a moderator would like to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
     /// A new identifier, made by whoever received it.
     pub act_id: MessageId,
@@ -72,7 +75,7 @@ pub struct Order {
 }
 
 /// What a sender is told of an accepted message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
     /// Which one it is.
     pub message_id: MessageId,

@@ -263,8 +263,10 @@ impl Desk {
         loop {
             match self.read(stream).await {
                 Ok(room) => {
+                    // Plain data always has bytes.
+                    let Ok(room) = room.to_bytes() else { return };
                     let writer = self.plane.said.writer(stream);
-                    let body = SpokenBody::Opened(Arc::new(room));
+                    let body = SpokenBody::Opened(room.into());
                     // Closed meanwhile: nobody waits for it.
                     let _closed = writer.push_now(Spoken { stream, offset: 0, body });
                     return;

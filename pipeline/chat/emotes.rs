@@ -16,12 +16,8 @@ const PICTURE_BYTES_MAX: u64 = 256 << 10;
 const PICTURES_BYTES_MAX: u64 = 64 << 20;
 
 /// Kinds of pictures that browsers show and that hold no script.
-const KINDS: [(&str, &str); 4] = [
-    ("png", "image/png"),
-    ("gif", "image/gif"),
-    ("webp", "image/webp"),
-    ("avif", "image/avif"),
-];
+const KINDS: [(&str, &str); 4] =
+    [("png", "image/png"), ("gif", "image/gif"), ("webp", "image/webp"), ("avif", "image/avif")];
 
 /// Those that are there without a folder.
 const UNICODE: [(&str, &str); 24] = [
@@ -102,8 +98,10 @@ impl Emotes {
     pub fn open(folder: Option<&Path>) -> Result<Self, EmoteError> {
         let mut pictures = BTreeMap::new();
         let Some(folder) = folder else { return Ok(Self { pictures }) };
-        let failed =
-            |path: &Path| { let path = path.to_owned(); move |source| EmoteError::Read { path, source } };
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| EmoteError::Read { path, source }
+        };
         let mut all = 0;
         for entry in std::fs::read_dir(folder).map_err(failed(folder))? {
             let path = entry.map_err(failed(folder))?.path();

@@ -189,7 +189,12 @@ impl Lane {
         }
     }
 
-    fn texts_between(&self, offset: u64, after: u64, before: u64) -> Option<Vec<serde_json::Value>> {
+    fn texts_between(
+        &self,
+        offset: u64,
+        after: u64,
+        before: u64,
+    ) -> Option<Vec<serde_json::Value>> {
         let (mut at, mut shown) = (offset, Vec::new());
         loop {
             let page = self.room.page(at, 64 << 10).ok()?;

@@ -25,7 +25,7 @@ pub use emotes::{EmoteError, Emotes, Picture};
 pub use lane::Lane;
 pub use past::PastError;
 pub use people::{OPERATOR, People};
-pub use plane::{ChatPlane, Heard, HeardBody, Spoken, SpokenBody};
+pub use plane::{ChatPlane, Heard, HeardBody, Judging, Spoken, SpokenBody};
 pub use senders::{Answer, Asker, PATIENCE};
 pub use settings::{SettingsError, rules};
 pub use sockets::Sockets;

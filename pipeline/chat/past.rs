@@ -31,7 +31,9 @@ pub enum PastError {
         source: log::Error,
     },
     /// The disk's fault, or a newer program's.
-    #[error("the chat of {stream} can't be read, at offset {offset} of partition {partition}: {source}")]
+    #[error(
+        "the chat of {stream} can't be read, at offset {offset} of partition {partition}: {source}"
+    )]
     Record {
         /// Whose room it is.
         stream: StreamId,

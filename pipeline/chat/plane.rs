@@ -18,12 +18,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use moderate::{Order, Receipt, Refusal, Room, Said, ServerLimit, Verdict};
+use bytes::Bytes;
+use moderate::{Order, Receipt, Refusal, Room, Rules, Said, ServerLimit, Verdict};
 use parking_lot::Mutex;
 use records::{ChatAct, ChatMessage, MessageId, StreamId};
 use runtime::{
     Credit, Culprit, Edge, Generation, Handover, Inlet, Intake, OfStream, Retained, Waker,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::dataflow::Strikes;
 
@@ -34,7 +36,7 @@ const WAITING_MAX: usize = 10_000;
 const OPERATORS: [&str; 3] = ["said", "moderate", "chat"];
 
 /// Something for a room.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Spoken {
     /// Whose room it is.
     pub stream: StreamId,
@@ -45,7 +47,7 @@ pub struct Spoken {
 }
 
 /// See [`Spoken`].
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 pub enum SpokenBody {
     /// Somebody would like to say something.
     Said {
@@ -61,8 +63,8 @@ pub enum SpokenBody {
         /// When it came, in microseconds since 1970.
         at_us: u64,
     },
-    /// The room, as the log has it.
-    Opened(Arc<Room>),
+    /// The room, as the log has it: [`Room::to_bytes`].
+    Opened(Bytes),
     /// The broadcast is over.
     Closed,
 }
@@ -78,7 +80,7 @@ impl Retained for Spoken {
         let own = match &self.body {
             SpokenBody::Said { said, .. } => said.text.len() + said.from.name.len(),
             SpokenBody::Ordered { .. } | SpokenBody::Closed => 0,
-            SpokenBody::Opened(room) => room.weight(),
+            SpokenBody::Opened(room) => room.len(),
         };
         size_of::<Self>() + own
     }
@@ -145,13 +147,22 @@ pub(crate) enum Seat {
     Taken(Box<Room>),
 }
 
+/// What all rooms go by.
+#[derive(Clone)]
+pub struct Judging {
+    /// What may be said.
+    pub rules: Arc<Rules>,
+    /// How much of it, in all rooms together.
+    pub limit: Arc<ServerLimit>,
+}
+
 /// Everything of the chat dataflow that outlives a generation.
 pub struct ChatPlane {
     /// What is said.
     pub said: Intake<Spoken>,
     heard: Edge<Heard>,
     seats: Arc<Handover<Seat>>,
-    limit: Arc<ServerLimit>,
+    judging: Judging,
     strikes: Strikes,
     lag_epochs_max: u64,
     // Of the running generation, by worker.
@@ -159,19 +170,19 @@ pub struct ChatPlane {
 }
 
 impl ChatPlane {
-    /// A plane without rooms. `limit` is the server's, for all rooms together.
+    /// A plane without rooms.
     #[must_use]
     pub fn new(
         said: Intake<Spoken>,
         heard: Edge<Heard>,
-        limit: ServerLimit,
+        judging: Judging,
         lag_epochs_max: u64,
     ) -> Self {
         Self {
             said,
             heard,
             seats: Arc::default(),
-            limit: Arc::new(limit),
+            judging,
             strikes: Strikes::default(),
             lag_epochs_max,
             wakers: Mutex::default(),
@@ -198,8 +209,8 @@ impl ChatPlane {
     pub(crate) fn moderate(
         &self,
     ) -> impl FnMut(&mut HashMap<StreamId, Seat>, Spoken, &mut Vec<Step>) + 'static {
-        let limit = Arc::clone(&self.limit);
-        move |seats, spoken, out| take(seats, spoken, &limit, out)
+        let judging = self.judging.clone();
+        move |seats, spoken, out| take(seats, spoken, &judging, out)
     }
 
     /// `chat`: to the desk. What is there needn't be kept.
@@ -264,7 +275,7 @@ impl Heard {
 fn take(
     seats: &mut HashMap<StreamId, Seat>,
     spoken: Spoken,
-    limit: &ServerLimit,
+    judging: &Judging,
     out: &mut Vec<Step>,
 ) {
     let (stream, offset) = (spoken.stream, spoken.offset);
@@ -285,15 +296,28 @@ fn take(
                 Some(Seat::Waiting(waiting)) => std::mem::take(waiting),
                 _ => Vec::new(),
             };
-            let mut room = Box::new(Arc::unwrap_or_clone(room));
+            let mut room = match Room::from_bytes(&room, Arc::clone(&judging.rules)) {
+                Ok(room) => Box::new(room),
+                // Ours. Whoever says something next asks for it again.
+                Err(error) => {
+                    tracing::error!(%stream, %error, "a chat's room isn't one");
+                    for body in Seat::Waiting(waiting).turn_away() {
+                        out.push(step(body, None));
+                    }
+                    seats.remove(&stream);
+                    return;
+                }
+            };
             for waited in waiting {
                 let next = Some(waited.offset + 1);
-                out.extend(decide(&mut room, waited.body, limit).map(|body| step(body, next)));
+                out.extend(
+                    decide(&mut room, waited.body, &judging.limit).map(|body| step(body, next)),
+                );
             }
             seats.insert(stream, Seat::Taken(room));
         }
         (Some(Seat::Taken(room)), body) => {
-            let verdict = decide(room, body, limit);
+            let verdict = decide(room, body, &judging.limit);
             out.extend(verdict.map(|body| step(body, Some(offset + 1))));
         }
         (Some(Seat::Waiting(waiting)), body) if waiting.len() >= WAITING_MAX => {
@@ -346,7 +370,7 @@ fn asked(body: &SpokenBody) -> Option<MessageId> {
 
 #[cfg(test)]
 mod tests {
-    use moderate::{Person, Relation, Rules, RulesConfig, Standing};
+    use moderate::{Person, Relation, RulesConfig, Standing};
     use records::UserId;
 
     use super::*;
@@ -363,14 +387,22 @@ mod tests {
         Spoken { stream, offset: n, body: SpokenBody::Said { said, at_us: 1_000_000 * n } }
     }
 
-    fn opened(stream: StreamId, offset: u64) -> Spoken {
+    fn judging() -> Judging {
         let rules = Arc::new(Rules::compile(RulesConfig::default()).unwrap());
-        Spoken { stream, offset, body: SpokenBody::Opened(Arc::new(Room::new(stream, rules))) }
+        Judging { rules, limit: Arc::new(ServerLimit::new(1000)) }
     }
 
-    fn feed(seats: &mut HashMap<StreamId, Seat>, records: Vec<Spoken>) -> Vec<(String, Option<u64>)> {
-        let (limit, mut out) = (ServerLimit::new(1000), Vec::new());
-        records.into_iter().for_each(|spoken| take(seats, spoken, &limit, &mut out));
+    fn opened(stream: StreamId, offset: u64) -> Spoken {
+        let room = Room::new(stream, judging().rules).to_bytes().unwrap();
+        Spoken { stream, offset, body: SpokenBody::Opened(room.into()) }
+    }
+
+    fn feed(
+        seats: &mut HashMap<StreamId, Seat>,
+        records: Vec<Spoken>,
+    ) -> Vec<(String, Option<u64>)> {
+        let (judging, mut out) = (judging(), Vec::new());
+        records.into_iter().for_each(|spoken| take(seats, spoken, &judging, &mut out));
         let name = |body: &HeardBody| match body {
             HeardBody::Accepted(message) => format!("{} {}", message.seq, message.text),
             HeardBody::Busy { asked } => format!("busy {}", asked.0.as_u128()),

@@ -160,12 +160,7 @@ impl<'a> Refused<'a> {
 
     /// What has nothing to do with what was said.
     #[must_use]
-    pub fn plain(
-        status: u16,
-        code: &'a str,
-        detail: &'a str,
-        client_id: Option<&'a str>,
-    ) -> Self {
+    pub fn plain(status: u16, code: &'a str, detail: &'a str, client_id: Option<&'a str>) -> Self {
         Self { client_id, status, code, detail: detail.into(), retry_after_s: None }
     }
 }

@@ -323,10 +323,7 @@ pub async fn emotes(State(app): State<App>) -> Json<Value> {
 }
 
 /// `GET /emotes/{id}`: a picture.
-pub async fn picture(
-    State(app): State<App>,
-    Path(id): Path<String>,
-) -> Result<Response, Problem> {
+pub async fn picture(State(app): State<App>, Path(id): Path<String>) -> Result<Response, Problem> {
     let picture = app.chat.emotes.picture(&id);
     let picture =
         picture.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "there is no such emote"))?;

@@ -95,7 +95,7 @@ pub async fn chat(
     Path(id): Path<String>,
     Query(span): Query<Span>,
 ) -> Result<Json<Value>, Problem> {
-    let video = allowed(&app, &id, viewer.is_admin)?;
+    let video = allowed(&app, &id, &viewer)?;
     let recording = app.library.recording(video.wanted()).await;
     let recording = recording.map_err(|error| Problem::unreadable(&error))?;
     let us = |ms: u64| i64::try_from(ms.saturating_mul(1000)).unwrap_or(i64::MAX);
@@ -104,9 +104,7 @@ pub async fn chat(
     let Some((from, to)) = walls(&recording, from_us, to_us) else {
         return Ok(Json(json!({ "messages": [], "more": false })));
     };
-    let only = format!(
-        "at >= to_timestamp_micros({from}) AND at < to_timestamp_micros({to})"
-    );
+    let only = format!("at >= to_timestamp_micros({from}) AND at < to_timestamp_micros({to})");
     let sql = shown(video.stream_id, &only, "seq", PAGE_MAX + 1);
     let mut rows: Vec<Row> = parsed(&app, &sql).await?;
     let more = rows.len() > PAGE_MAX;
@@ -183,7 +181,10 @@ mod tests {
             wall_us: wall_s * 1_000_000,
             discontinuity: false,
         };
-        Recording { moments: vec![moment(0, 0, 2, 100), moment(1, 12, 15, 112)], tracks: Vec::new() }
+        Recording {
+            moments: vec![moment(0, 0, 2, 100), moment(1, 12, 15, 112)],
+            tracks: Vec::new(),
+        }
     }
 
     #[test]

@@ -300,7 +300,11 @@ pub static CHAT_MESSAGES: TableSchema = TableSchema {
         DATE,
         STREAM,
         needed("at", ColumnKind::Time, "when it was accepted; never falls along seq"),
-        needed("seq", ColumnKind::Long, "its place in the room, shared with chat_acts, without gaps"),
+        needed(
+            "seq",
+            ColumnKind::Long,
+            "its place in the room, shared with chat_acts, without gaps",
+        ),
         needed("message_id", ColumnKind::Text, "which message, a UUID"),
         needed("user_id", ColumnKind::Text, "who said it, a UUID"),
         needed("name", ColumnKind::Text, "what they were called then"),
@@ -330,11 +334,7 @@ pub static CHAT_ACTS: TableSchema = TableSchema {
         needed("at", ColumnKind::Time, "when it was done"),
         needed("seq", ColumnKind::Long, "its place in the room, shared with chat_messages"),
         needed("by_user_id", ColumnKind::Text, "who did it, a UUID; zeros: the server's operator"),
-        needed(
-            "kind",
-            ColumnKind::Text,
-            "ban, time_out, unban, delete, clear, pin, unpin or mode",
-        ),
+        needed("kind", ColumnKind::Text, "ban, time_out, unban, delete, clear, pin, unpin or mode"),
         maybe("target_user_id", ColumnKind::Text, "whom it was done to, a UUID"),
         maybe("target_seq", ColumnKind::Long, "which message it was done to"),
         maybe("until", ColumnKind::Time, "how long a time-out lasts"),
@@ -345,16 +345,8 @@ pub static CHAT_ACTS: TableSchema = TableSchema {
 };
 
 /// All tables.
-pub static TABLES: [&TableSchema; 8] = [
-    &SEGMENTS,
-    &EVENTS,
-    &STREAM_HEALTH,
-    &STREAMS,
-    &VIDEOS,
-    &VIEWS,
-    &CHAT_MESSAGES,
-    &CHAT_ACTS,
-];
+pub static TABLES: [&TableSchema; 8] =
+    [&SEGMENTS, &EVENTS, &STREAM_HEALTH, &STREAMS, &VIDEOS, &VIEWS, &CHAT_MESSAGES, &CHAT_ACTS];
 
 #[cfg(test)]
 mod tests {

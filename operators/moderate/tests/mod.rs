@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use records::{
-    Act, Badge, CHAT_VERSION, ChatAct, ChatMessage, ChatRecord, EmoteRange, MessageId, Mode, StreamId, UserId,
+    Act, Badge, ChatAct, ChatMessage, ChatRecord, EmoteRange, MessageId, Mode, StreamId, UserId,
 };
 use uuid::Uuid;
 
