@@ -55,8 +55,6 @@ pub struct Chat {
     pub sockets: Arc<Sockets>,
     /// Viewers' sockets.
     pub flushers: Arc<Flushers>,
-    /// How many there may be.
-    pub sockets_max: u64,
     /// Pictures.
     pub emotes: Emotes,
 }
@@ -72,7 +70,7 @@ impl Chat {
         people: People,
         emotes: Emotes,
     ) -> Result<Self, chat::StartError> {
-        let sockets = Sockets::new(Arc::clone(&desk), people.clone());
+        let sockets = Sockets::new(Arc::clone(&desk), people.clone(), config.sockets_max);
         let defaults = FlushConfig::default();
         let flush = FlushConfig {
             loops: if config.loops == 0 { defaults.loops } else { config.loops },
@@ -83,8 +81,7 @@ impl Chat {
         let flushers = Arc::new(Flushers::start(&flush, Arc::clone(&sockets) as _)?);
         desk.answer_by(&flushers);
         sockets.answer_by(&flushers);
-        let (enabled, sockets_max) = (config.enabled, config.sockets_max);
-        Ok(Self { enabled, desk, people, sockets, flushers, sockets_max, emotes })
+        Ok(Self { enabled: config.enabled, desk, people, sockets, flushers, emotes })
     }
 
     /// What is to be done now and then, for as long as the server runs.

@@ -12,6 +12,8 @@
 //! - **Never here**: waiting. These methods run in loops that serve thousands.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -52,6 +54,9 @@ pub struct Sockets {
     voices: Mutex<HashMap<ConnectionId, Voice>>,
     // Sessions that came with the upgrade, until the viewer is in the room.
     arrivals: Mutex<HashMap<UserTag, Vec<Arc<Session>>>>,
+    // Viewers, and those on their way; how many there may be.
+    taken: AtomicU64,
+    places: u64,
     flushers: OnceLock<Weak<Flushers>>,
     own: OnceLock<Weak<Self>>,
 }
@@ -59,13 +64,15 @@ pub struct Sockets {
 impl Sockets {
     /// Must be called on a tokio runtime, where hellos are looked at.
     #[must_use]
-    pub fn new(desk: Arc<Desk>, people: People) -> Arc<Self> {
+    pub fn new(desk: Arc<Desk>, people: People, places: u64) -> Arc<Self> {
         let sockets = Arc::new(Self {
             desk,
             people,
             runtime: Handle::current(),
             voices: Mutex::default(),
             arrivals: Mutex::default(),
+            taken: AtomicU64::new(0),
+            places,
             flushers: OnceLock::new(),
             own: OnceLock::new(),
         });
@@ -76,6 +83,24 @@ impl Sockets {
     /// Through which viewers are answered.
     pub fn answer_by(&self, flushers: &Arc<Flushers>) {
         let _already = self.flushers.set(Arc::downgrade(flushers));
+    }
+
+    /// Takes a place; false: there is none. Each is given back once, by the viewer's
+    /// leaving, or by [`Sockets::give_back`] for one that never came.
+    #[must_use]
+    pub fn take_place(&self) -> bool {
+        let more = |taken| (taken < self.places).then_some(taken + 1);
+        self.taken.fetch_update(Relaxed, Relaxed, more).is_ok()
+    }
+
+    /// A viewer that had a place didn't come.
+    pub fn give_back(&self) {
+        self.taken.fetch_sub(1, Relaxed);
+    }
+
+    /// Viewers, and those on their way.
+    pub fn taken(&self) -> u64 {
+        self.taken.load(Relaxed)
     }
 
     /// The next viewer with this tag is this user, which the upgrade showed.
@@ -182,7 +207,8 @@ impl Handler for Sockets {
             Text::Welcome(welcome).json()
         });
         if let Some(session) = self.arrived(who.user) {
-            who.reply(&self.people.you(&lane, &session).json());
+            // Through the loop's inbox: behind the welcome.
+            self.reply(who.id, &self.people.you(&lane, &session).json());
             self.voices.lock().insert(who.id, Voice::Known(session));
         }
         Some(welcome)
@@ -205,6 +231,7 @@ impl Handler for Sockets {
 
     fn left(&self, who: Who<'_>, _why: &Left) {
         self.voices.lock().remove(&who.id);
+        self.give_back();
     }
 }
 

@@ -63,8 +63,7 @@ pub async fn subscribe(
         .map_err(|error| Problem::bad_request(error.to_string()))?;
     let accept = HeaderValue::from_str(&accept)
         .map_err(|_| Problem::bad_request("Sec-WebSocket-Key can't be answered"))?;
-    let sockets = app.chat.flushers.totals().connections;
-    if sockets >= app.chat.sockets_max {
+    if !app.chat.sockets.take_place() {
         let full = Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "there are as many chat connections as this server takes; poll instead",
@@ -76,18 +75,24 @@ pub async fn subscribe(
     let upgrade = hyper::upgrade::on(&mut request);
     let is_tls = is_tls.is_some();
     tokio::spawn(async move {
-        let Ok(upgraded) = upgrade.await else { return };
-        let Some((socket, already_read)) = super::upgrade::socket(upgraded, is_tls).await else {
-            return;
+        let sockets = &app.chat.sockets;
+        let socket = match upgrade.await {
+            Ok(upgraded) => super::upgrade::socket(upgraded, is_tls).await,
+            Err(_) => None,
         };
+        // Whoever doesn't come to the end of it gives its place to another.
+        let Some((socket, already_read)) = socket else { return sockets.give_back() };
         let is_known = session.is_some();
         if let Some(session) = session {
-            app.chat.sockets.expect(tag, session);
+            sockets.expect(tag, session);
         }
         let room = lane.room.clone();
         let joining = Joining { socket, already_read, room, user: tag, start };
-        if app.chat.flushers.join(joining).is_err() && is_known {
-            app.chat.sockets.unexpect(tag);
+        if app.chat.flushers.join(joining).is_err() {
+            sockets.give_back();
+            if is_known {
+                sockets.unexpect(tag);
+            }
         }
     });
     let fixed = HeaderValue::from_static;

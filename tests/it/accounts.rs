@@ -15,16 +15,9 @@ use serde_json::{Value, json};
 
 use crate::support::eventually;
 use crate::support::http::{Answer, request};
+use crate::support::people::{PASSWORD, Person, text};
 use crate::support::scene::server_with;
 use crate::support::server::{Server, TOKEN};
-
-const PASSWORD: &str = "correct horse battery";
-
-/// Somebody who is logged in.
-struct Person {
-    id: String,
-    token: String,
-}
 
 /// A request by whoever has this token.
 async fn call(
@@ -50,21 +43,9 @@ async fn log_in(server: &Server, login: &str, password: &str) -> Answer {
     call(server, None, Method::POST, "/api/sessions", Some(body)).await
 }
 
-fn text(value: &Value, field: &str) -> String {
-    value[field].as_str().unwrap_or_else(|| panic!("no {field} in {value}")).to_owned()
-}
-
 /// Somebody new, with these roles.
 async fn person(server: &Server, name: &str, roles: &[&str]) -> Person {
-    let made = sign_up(server, said(name)).await;
-    assert_eq!(made.status, StatusCode::CREATED, "{}", made.text());
-    let id = text(&made.json(), "user_id");
-    if !roles.is_empty() {
-        give(server, &id, roles).await;
-    }
-    let begun = log_in(server, name, PASSWORD).await;
-    assert_eq!(begun.status, StatusCode::CREATED, "{}", begun.text());
-    Person { id, token: text(&begun.json(), "token") }
+    Person::new(server, name, roles).await
 }
 
 /// The operator gives somebody these roles and no others.

@@ -6,6 +6,7 @@ mod support;
 mod accounts;
 mod api;
 mod archive;
+mod chat;
 mod cli;
 mod cluster;
 mod corpus;

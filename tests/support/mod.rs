@@ -2,9 +2,11 @@
 //! programs that we did not write.
 
 pub mod certificate;
+pub mod chat;
 pub mod faults;
 pub mod feed;
 pub mod http;
+pub mod people;
 pub mod player;
 pub mod postgres;
 pub mod process;
