@@ -21,7 +21,7 @@ use chat::ws::{CloseCode, CloseReason};
 use log::{Log, NewRecord, Topic};
 use moderate::{Receipt, Room, Rules};
 use parking_lot::RwLock;
-use records::{ChatRecord, MessageId, StreamId};
+use records::{ChatRecord, FaultSite, MessageId, StreamId};
 use runtime::EdgeReceiver;
 use tokio::sync::OnceCell;
 
@@ -155,6 +155,13 @@ impl Desk {
         if lane.writer.push_now(spoken).is_err() {
             self.answer(asked, Answer::Busy);
         }
+    }
+
+    /// Has the room's operator panic; false: the room isn't here (`debug.faults` only).
+    #[must_use]
+    pub fn trip(&self, stream: StreamId, site: FaultSite) -> bool {
+        let fault = Spoken { stream, offset: 0, body: SpokenBody::Fault(site) };
+        self.known(stream).is_some_and(|lane| lane.writer.push_now(fault).is_ok())
     }
 
     /// Takes verdicts off the edge for as long as the server runs.

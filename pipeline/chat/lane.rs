@@ -15,6 +15,8 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use chat::{PushError, Start, UserTag};
@@ -25,8 +27,19 @@ use runtime::Writer;
 use super::plane::Spoken;
 use super::wire::Text;
 
-/// How long somebody watches after their player last said so: it does every ten seconds.
+/// How long somebody watches after their page last said so: it does every ten seconds.
 const WATCHES: Duration = Duration::from_secs(25);
+
+/// How long a player plays after it last asked for a playlist: it does at least once per
+/// segment.
+const PLAYS: Duration = Duration::from_secs(15);
+
+/// Players that are remembered.
+const PLAYERS_MAX: usize = 1_000_000;
+
+/// A program on a machine, as far as requests show it: their address and user agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PlayerTag(pub u64);
 
 /// Deleted messages that are remembered, the newest; older ones only the lake has anyway.
 const DELETED_MAX: usize = 20_000;
@@ -40,7 +53,11 @@ pub struct Lane {
     /// Where it is said.
     pub writer: Writer<Spoken>,
     notes: Mutex<Notes>,
-    watching: Mutex<HashMap<UserTag, Instant>>,
+    // Pages that say who they are, and by which program they do.
+    watching: Mutex<HashMap<UserTag, (Instant, PlayerTag)>>,
+    players: Mutex<HashMap<PlayerTag, Instant>>,
+    // Of these, those that no page runs in.
+    players_alone: AtomicUsize,
 }
 
 /// What newcomers are told beside the texts.
@@ -122,8 +139,15 @@ impl Lane {
                 tracing::error!(%stream, seq, %error, "a chat's text can't be shown");
             }
         }
-        let (notes, watching) = (Mutex::new(notes), Mutex::default());
-        Self { stream, room, writer, notes, watching }
+        Self {
+            stream,
+            room,
+            writer,
+            notes: Mutex::new(notes),
+            watching: Mutex::default(),
+            players: Mutex::default(),
+            players_alone: AtomicUsize::new(0),
+        }
     }
 
     /// Gives a durable record to everybody.
@@ -141,28 +165,44 @@ impl Lane {
         look(&self.notes.lock())
     }
 
-    /// How many watch or read, each once.
+    /// How many watch or read, each once: pages by what they call themselves, other
+    /// players by what their requests show. Those who share both are one.
     #[must_use]
     pub fn viewers(&self) -> usize {
-        self.room.presence().viewers().users
+        self.room.presence().viewers().users + self.players_alone.load(Relaxed)
     }
 
-    /// A player says that somebody watches.
-    pub fn watches(&self, who: UserTag) {
-        if self.watching.lock().insert(who, Instant::now()).is_none() {
+    /// A page says that somebody watches or reads.
+    pub fn watches(&self, who: UserTag, by: PlayerTag) {
+        if self.watching.lock().insert(who, (Instant::now(), by)).is_none() {
             self.room.presence().enter(who);
         }
     }
 
-    /// Forgets those whose players haven't said so for a while.
+    /// A player asked for a playlist.
+    pub fn plays(&self, player: PlayerTag) {
+        let mut players = self.players.lock();
+        if players.len() < PLAYERS_MAX || players.contains_key(&player) {
+            players.insert(player, Instant::now());
+        }
+    }
+
+    /// Forgets those who haven't said so for a while, and counts the others.
     pub fn settle(&self) {
-        self.watching.lock().retain(|who, said| {
+        let mut pages = HashSet::new();
+        self.watching.lock().retain(|who, (said, by)| {
             let stays = said.elapsed() < WATCHES;
-            if !stays {
+            if stays {
+                pages.insert(*by);
+            } else {
                 self.room.presence().leave(*who);
             }
             stays
         });
+        let mut players = self.players.lock();
+        players.retain(|_, asked| asked.elapsed() < PLAYS);
+        let alone = players.keys().filter(|player| !pages.contains(player)).count();
+        self.players_alone.store(alone, Relaxed);
     }
 
     /// Texts of messages before number `before` (or the newest), at most `limit`, newest

@@ -22,7 +22,7 @@ mod wire;
 
 pub use desk::{Desk, DeskConfig, OVER, RoomError};
 pub use emotes::{EmoteError, Emotes, Picture};
-pub use lane::Lane;
+pub use lane::{Lane, PlayerTag};
 pub use past::PastError;
 pub use people::{OPERATOR, People};
 pub use plane::{ChatPlane, Heard, HeardBody, Judging, Spoken, SpokenBody};

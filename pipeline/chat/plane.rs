@@ -21,7 +21,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use moderate::{Order, Receipt, Refusal, Room, Rules, Said, ServerLimit, Verdict};
 use parking_lot::Mutex;
-use records::{ChatAct, ChatMessage, MessageId, StreamId};
+use records::{ChatAct, ChatMessage, FaultSite, MessageId, StreamId};
 use runtime::{
     Credit, Culprit, Edge, Generation, Handover, Inlet, Intake, OfStream, Retained, Waker,
 };
@@ -67,6 +67,8 @@ pub enum SpokenBody {
     Opened(Bytes),
     /// The broadcast is over.
     Closed,
+    /// Test only (`debug.faults`): `moderate` panics on this record.
+    Fault(FaultSite),
 }
 
 impl OfStream for Spoken {
@@ -79,7 +81,7 @@ impl Retained for Spoken {
     fn weight(&self) -> usize {
         let own = match &self.body {
             SpokenBody::Said { said, .. } => said.text.len() + said.from.name.len(),
-            SpokenBody::Ordered { .. } | SpokenBody::Closed => 0,
+            SpokenBody::Ordered { .. } | SpokenBody::Closed | SpokenBody::Fault(_) => 0,
             SpokenBody::Opened(room) => room.len(),
         };
         size_of::<Self>() + own
@@ -281,6 +283,7 @@ fn take(
     let (stream, offset) = (spoken.stream, spoken.offset);
     let step = |body, next| Step { heard: Heard { stream, body }, next };
     match (seats.get_mut(&stream), spoken.body) {
+        (_, SpokenBody::Fault(site)) => site.trip("moderate"),
         (seat, SpokenBody::Closed) => {
             for body in seat.into_iter().flat_map(Seat::turn_away) {
                 out.push(step(body, None));
@@ -355,7 +358,7 @@ fn decide(room: &mut Room, body: SpokenBody, limit: &ServerLimit) -> Option<Hear
             Ok(act) => HeardBody::Done(act),
             Err(refusal) => HeardBody::Refused { asked, refusal },
         }),
-        SpokenBody::Opened(_) | SpokenBody::Closed => None,
+        SpokenBody::Opened(_) | SpokenBody::Closed | SpokenBody::Fault(_) => None,
     }
 }
 
@@ -364,7 +367,7 @@ fn asked(body: &SpokenBody) -> Option<MessageId> {
     match body {
         SpokenBody::Said { said, .. } => Some(said.message_id),
         SpokenBody::Ordered { order, .. } => Some(order.act_id),
-        SpokenBody::Opened(_) | SpokenBody::Closed => None,
+        SpokenBody::Opened(_) | SpokenBody::Closed | SpokenBody::Fault(_) => None,
     }
 }
 

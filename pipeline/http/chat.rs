@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ use uuid::Uuid;
 
 use super::auth::{self, Asker as Caller};
 use super::base::OverTls;
+use super::player::player;
 use super::{App, Problem};
 use crate::chat::{Answer, Asker, Lane, OPERATOR, PATIENCE, RoomError};
 
@@ -52,6 +54,7 @@ pub async fn subscribe(
     Path(stream): Path<StreamId>,
     Query(since): Query<Since>,
     is_tls: Option<Extension<OverTls>>,
+    Extension(peer): Extension<SocketAddr>,
     mut request: axum::extract::Request,
 ) -> Result<Response, Problem> {
     let lane = lane(&app, stream).await?;
@@ -71,6 +74,9 @@ pub async fn subscribe(
         return Err(full.code("full").retry_after(30));
     }
     let tag = UserTag(since.viewer.unwrap_or_else(Uuid::now_v7).as_u128());
+    if since.viewer.is_some() {
+        lane.watches(tag, player(peer, request.headers()));
+    }
     let start = start(since.epoch.as_deref(), since.seq);
     let upgrade = hyper::upgrade::on(&mut request);
     let is_tls = is_tls.is_some();
@@ -185,18 +191,26 @@ pub async fn history(
     Query(Before { before, limit }): Query<Before>,
 ) -> Result<Json<Value>, Problem> {
     let limit = limit.unwrap_or(50).clamp(1, PAGE_MAX);
-    let lane = lane(&app, stream).await?;
+    let lane = match lane(&app, stream).await {
+        Ok(lane) => Some(lane),
+        // It can be read, and no more written to.
+        Err(problem) if problem.status() == StatusCode::GONE => None,
+        Err(problem) => return Err(problem),
+    };
     // One more tells whether there are more.
-    let mut messages = match lane.held_before(before, limit + 1) {
+    let held = lane.as_ref().and_then(|lane| lane.held_before(before, limit + 1));
+    let mut messages = match held {
         Some(held) => held,
         None => super::replay::before(&app, stream, before, limit + 1).await?,
     };
     let more = messages.len() > limit;
     messages.truncate(limit);
+    let epoch = lane.as_ref().map(|lane| lane.room.epoch().to_string());
     Ok(Json(json!({
-        "epoch": lane.room.epoch().to_string(),
+        "epoch": epoch.unwrap_or_default(),
         "messages": messages,
         "more": more,
+        "over": lane.is_none(),
     })))
 }
 
@@ -214,10 +228,12 @@ pub async fn poll(
     State(app): State<App>,
     Path(stream): Path<StreamId>,
     Query(poll): Query<Poll>,
+    Extension(peer): Extension<SocketAddr>,
+    headers: HeaderMap,
 ) -> Result<Json<Value>, Problem> {
     let lane = lane(&app, stream).await?;
     if let Some(viewer) = poll.viewer {
-        lane.watches(UserTag(viewer.as_u128()));
+        lane.watches(UserTag(viewer.as_u128()), player(peer, &headers));
     }
     let start = start(poll.epoch.as_deref(), poll.after);
     let wait = Duration::from_secs(poll.wait_s.unwrap_or(25)).min(POLL_MAX);

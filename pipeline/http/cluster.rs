@@ -109,7 +109,7 @@ pub async fn inject(
     Json(fault): Json<Fault>,
 ) -> Result<StatusCode, Problem> {
     allowed(&app)?;
-    const OPERATORS: [&str; 5] = ["demux", "transcode", "segment", "hls", "archive"];
+    const OPERATORS: [&str; 6] = ["demux", "transcode", "segment", "hls", "archive", "moderate"];
     if !OPERATORS.contains(&fault.operator.as_str()) {
         return Err(Problem::bad_request(format!("operator must be one of {OPERATORS:?}")));
     }
@@ -117,11 +117,11 @@ pub async fn inject(
         operator: fault.operator.into(),
         times_left: std::sync::Arc::new(fault.times.into()),
     };
-    if app.registry.push(fault.stream_id, PacketBody::Fault(site)) {
-        Ok(StatusCode::ACCEPTED)
-    } else {
-        Err(Problem::unknown_stream())
-    }
+    let is_there = match &*site.operator {
+        "moderate" => app.chat.desk.trip(fault.stream_id, site),
+        _ => app.registry.push(fault.stream_id, PacketBody::Fault(site)),
+    };
+    if is_there { Ok(StatusCode::ACCEPTED) } else { Err(Problem::unknown_stream()) }
 }
 
 /// `POST /api/cluster/faults/lake`.

@@ -1,11 +1,14 @@
 //! `/live/{stream}/…`: playlists, parts and segments.
 
+use std::net::SocketAddr;
+
 use axum::body::Body;
 use axum::response::IntoResponse;
 use http::{HeaderValue, Request, Response, header};
 use records::StreamId;
 
 use super::outlet::Places;
+use super::player::player;
 use super::{App, Problem};
 
 /// Where the live path begins.
@@ -15,6 +18,7 @@ pub const PREFIX: &str = "/live/";
 pub async fn respond<B>(
     app: &App,
     request: &Request<B>,
+    peer: SocketAddr,
     places: Option<&Places>,
 ) -> Response<Body> {
     let rest = request.uri().path().strip_prefix(PREFIX).unwrap_or_default();
@@ -25,6 +29,12 @@ pub async fn respond<B>(
         return with_cors(Problem::unknown_stream().into_response());
     };
     let (query, headers) = (request.uri().query(), request.headers());
+    // Counted by those who asked for the count, or chat: nobody else's request costs more.
+    if path.ends_with(".m3u8")
+        && let Some(lane) = app.chat.desk.known(stream)
+    {
+        lane.plays(player(peer, headers));
+    }
     let response = app.origin.respond(stream, path, query, headers, request.method()).await;
     if let Some(places) = places {
         places.note(response.body());

@@ -19,6 +19,7 @@ pub async fn show(State(app): State<App>) -> Response {
     archive(&app, &mut text);
     videos(&app, &mut text);
     accounts(&app, &mut text);
+    chat(&app, &mut text);
     lake(&app, &mut text);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text.finish()).into_response()
 }
@@ -84,6 +85,32 @@ fn accounts(app: &App, text: &mut Exposition) {
         "Passwords hashed: each costs tens of milliseconds of a core.",
     )
     .sample(&[], app.accounts.hashings_total());
+}
+
+fn chat(app: &App, text: &mut Exposition) {
+    let totals = app.chat.flushers.totals();
+    text.family("millstream_chat_rooms", "gauge", "Rooms that somebody is in or wrote to.")
+        .sample(&[], app.chat.desk.rooms().len());
+    text.family("millstream_chat_sockets", "gauge", "Viewers on sockets, and those on their way.")
+        .sample(&[], app.chat.sockets.taken());
+    text.family("millstream_chat_asking", "gauge", "What was said and isn't answered yet.")
+        .sample(&[], app.chat.desk.asking());
+    text.family("millstream_chat_writes_total", "counter", "Writes to sockets of what rooms say.")
+        .sample(&[], totals.writes);
+    text.family("millstream_chat_bytes_total", "counter", "Bytes of these.")
+        .sample(&[], totals.bytes);
+    text.family(
+        "millstream_chat_behind_total",
+        "counter",
+        "Viewers cut off: they read too slowly.",
+    )
+    .sample(&[], totals.behind);
+    text.family(
+        "millstream_chat_lag_seconds",
+        "gauge",
+        "By how much writes come late, in the worst thread.",
+    )
+    .sample(&[], totals.lag.as_secs_f64());
 }
 
 fn data_plane(app: &App, text: &mut Exposition) {

@@ -15,6 +15,7 @@ mod live;
 mod metrics;
 mod outlet;
 mod pages;
+mod player;
 mod problem;
 mod replay;
 mod server;

@@ -36,6 +36,12 @@ impl Problem {
         Self { status, detail: detail.into(), retry_after_s: None, code: None }
     }
 
+    /// Its status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
     /// The same, and a client may ask again in so many seconds.
     #[must_use]
     pub fn retry_after(self, seconds: u64) -> Self {

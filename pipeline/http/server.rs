@@ -152,7 +152,7 @@ impl Service {
         peer: SocketAddr,
     ) -> Result<Response<Body>, Infallible> {
         if request.uri().path().starts_with(live::PREFIX) {
-            return Ok(live::respond(&self.app, &request, self.places.as_ref()).await);
+            return Ok(live::respond(&self.app, &request, peer, self.places.as_ref()).await);
         }
         if request.uri().path().starts_with(vod::PREFIX) {
             return Ok(vod::respond(&self.app, &request, self.places.as_ref()).await);

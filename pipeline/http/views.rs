@@ -5,18 +5,20 @@
 //! record in the log. Never here: addresses, or anything else that
 //! names a person.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use chat::UserTag;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use log::{NewRecord, Topic};
 use parking_lot::Mutex;
 use records::{StreamId, View};
 use serde::Deserialize;
 use uuid::Uuid;
 
+use super::player::player;
 use super::{App, Problem};
 use crate::videos::VideoId;
 
@@ -85,7 +87,12 @@ impl Rate {
 
 /// Takes a report. 204: it is in the log, and so will be in the lake; players don't
 /// wait for that, and never try again.
-pub async fn report(State(app): State<App>, body: Bytes) -> Result<StatusCode, Problem> {
+pub async fn report(
+    State(app): State<App>,
+    Extension(peer): Extension<SocketAddr>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<StatusCode, Problem> {
     if body.len() > BYTES_MAX {
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "a report has at most 2 KiB"));
     }
@@ -101,7 +108,7 @@ pub async fn report(State(app): State<App>, body: Bytes) -> Result<StatusCode, P
             stream.ok_or_else(Problem::unknown_stream)?;
             // Whoever watches is counted with those who chat; both say the same identifier.
             if let Ok(lane) = app.chat.desk.lane(view.stream).await {
-                lane.watches(UserTag(view.session.as_u128()));
+                lane.watches(UserTag(view.session.as_u128()), player(peer, &headers));
             }
         }
         Some(video) => {

@@ -68,7 +68,7 @@ pub enum PacketBody {
 /// Where an injected panic happens, and how often.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FaultSite {
-    /// Name of the operator: `demux`, `transcode`, `segment`, `hls` or `archive`.
+    /// Name of the operator: `demux`, `transcode`, `segment`, `hls`, `archive` or `moderate`.
     pub operator: Arc<str>,
     /// How many more times it panics; shared so that a replay counts on.
     pub times_left: Arc<AtomicU32>,

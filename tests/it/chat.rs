@@ -4,6 +4,7 @@
 
 mod abuse;
 mod moderation;
+mod page;
 mod ways;
 
 use std::time::Duration;
@@ -83,6 +84,11 @@ async fn what_is_said_reaches_everybody_in_order() {
     assert_eq!((&again["seq"], &again["message_id"]), (&accepted["seq"], &accepted["message_id"]));
     let viewers = server.get(&format!("/api/streams/{}/viewers", stream.id)).await.json();
     assert_eq!(viewers["viewers"], 2);
+    let metrics = server.get("/metrics").await.text();
+    for line in ["millstream_chat_rooms 1", "millstream_chat_sockets 2", "millstream_chat_asking 0"]
+    {
+        assert!(metrics.lines().any(|found| found == line), "{line}: {metrics}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -114,7 +120,7 @@ async fn what_was_acknowledged_outlives_a_kill() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pain_12_rescales_and_cuts_lose_and_double_nothing() {
+async fn pain_12_rescales_panics_and_cuts_lose_and_double_nothing() {
     let server = server_with(&[("chat.user_per_minute", "120")]).await;
     let stream = server.create("Rescaled").await;
     let people: Vec<_> =
@@ -135,6 +141,11 @@ async fn pain_12_rescales_and_cuts_lose_and_double_nothing() {
         for workers in [2, 4, 1, 3] {
             tokio::time::sleep(Duration::from_millis(200)).await;
             server.scale(workers).await;
+            if workers == 4 {
+                let fault = json!({ "stream_id": stream.id, "operator": "moderate" });
+                let answer = server.admin(Method::POST, "/api/cluster/faults", Some(fault)).await;
+                assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.text());
+            }
         }
     };
     // Cut and back, over and over.
@@ -149,6 +160,7 @@ async fn pain_12_rescales_and_cuts_lose_and_double_nothing() {
         }
     };
     let (said, (), ()) = tokio::join!(talk, trouble, read);
+    assert_eq!(server.cluster().await["unplanned_ends"], 1, "it did panic");
     let mut acknowledged: Vec<u64> = said.into_iter().flatten().collect();
     acknowledged.sort_unstable();
     assert!(acknowledged.iter().copied().eq(1..=320), "{acknowledged:?}");

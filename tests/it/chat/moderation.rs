@@ -144,8 +144,10 @@ async fn bans_go_on_in_the_channels_next_broadcast() {
         (live != stream.id).then_some(live)
     })
     .await;
+    let late = troll.call(&server, Method::POST, &chat(&stream), json!({ "message": "hi" })).await;
+    assert_eq!(late.status, StatusCode::GONE, "{}", late.text());
     let over = server.get(&chat(&stream)).await;
-    assert_eq!(over.status, StatusCode::GONE, "{}", over.text());
+    assert_eq!((over.status, &over.json()["over"]), (StatusCode::OK, &json!(true)));
     let stream = Stream { id: next, ..server.create("Another").await };
     assert_eq!(refused(&server, &troll, &stream, "here again").await, (403, json!("banned")));
     publisher.finish().await;

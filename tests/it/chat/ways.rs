@@ -79,7 +79,7 @@ async fn history_leads_from_memory_into_the_lake() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pain_15_a_video_has_its_chat_in_step() {
+async fn a_video_has_its_chat_in_step() {
     let server = server().await;
     let stream = server.create("Replayed").await;
     let ann = Person::new(&server, "ann", &[]).await;
@@ -111,4 +111,55 @@ async fn pain_15_a_video_has_its_chat_in_step() {
     assert_eq!(before["messages"], json!([]));
     let then = server.get(&format!("{path}?from_ms={}&to_ms={}", at_ms - 500, at_ms + 500)).await;
     assert_eq!(then.json()["messages"][0]["message"], "after three seconds");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pain_15_viewers_of_hls_are_counted_each_once() {
+    let server = server().await;
+    let stream = server.create("Counted").await;
+    let mut publisher = Rtmp::publish(&server.rtmp, &stream.key).await;
+    let feed = async { Feed { length: seconds(14), ..Feed::default() }.run(&mut publisher).await };
+    let viewers = async || {
+        let told = server.get(&format!("/api/streams/{}/viewers", stream.id)).await.json();
+        told["viewers"].as_u64().expect("a number")
+    };
+    let path = format!("/live/{}/source/index.m3u8", stream.id);
+    let watch = async {
+        eventually("a playlist", async || {
+            (server.get(&path).await.status == StatusCode::OK).then_some(())
+        })
+        .await;
+        assert_eq!(viewers().await, 0, "whom nobody counted yet");
+        // Two players, one of them twice; and a page that reports, plays and chats.
+        let page = "0190a5f0-7c3e-4a11-9d4b-000000000001";
+        let mut chatting = None;
+        eventually("three viewers", async || {
+            for agent in ["VLC/3", "VLC/3", "mpv/0.36", "Page"] {
+                let url = format!("{}{path}", server.http);
+                let played = curl(&["-A", agent, &url]).await;
+                assert!(played.contains("#EXTM3U"), "{played}");
+            }
+            let report = json!({ "stream": stream.id, "session": page, "watched_ms": 1000 });
+            let url = format!("{}/api/views", server.http);
+            curl(&["-A", "Page", "-d", &report.to_string(), &url]).await;
+            if chatting.is_none() {
+                let query = format!("?viewer={page}");
+                chatting = Some(Viewer::come(&server, &stream.id, &query).await.expect("let in"));
+            }
+            (viewers().await == 3).then_some(())
+        })
+        .await;
+        // And it stays so while they go on.
+        tokio::time::sleep(seconds(2)).await;
+        assert_eq!(viewers().await, 3);
+    };
+    tokio::join!(feed, watch);
+    eventually("nobody", async || (viewers().await == 0).then_some(())).await;
+    publisher.finish().await;
+}
+
+async fn curl(arguments: &[&str]) -> String {
+    let mut curl = tokio::process::Command::new("curl");
+    let output = curl.arg("-s").args(arguments).output().await.expect("curl");
+    String::from_utf8(output.stdout).expect("text")
 }

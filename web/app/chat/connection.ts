@@ -104,9 +104,11 @@ export class Connection {
       if (turn !== this.#turn) return;
       if (history === "off") return this.#enter("off");
       if (history === null) return this.#wait(() => this.start());
-      const newest = history.messages[0]?.seq;
-      if (newest !== undefined) this.#position = { epoch: history.epoch, seq: newest };
+      // Nothing was said over there: no column for it.
+      if (history.over && history.messages.length === 0) return this.#enter("off");
+      this.#position = { epoch: history.epoch, seq: history.messages[0]?.seq ?? 0 };
       this.#tell({ type: "history", messages: history.messages, more: history.more });
+      if (history.over) return this.#end();
       this.#dial();
     });
   }
@@ -403,8 +405,13 @@ export class Connection {
   }
 
   #query(name: "seq" | "after"): string {
-    if (!this.#position) return "";
-    return `?epoch=${encodeURIComponent(this.#position.epoch)}&${name}=${this.#position.seq}`;
+    const query = new URLSearchParams();
+    if (this.#position) {
+      query.set("epoch", this.#position.epoch);
+      query.set(name, String(this.#position.seq));
+    }
+    if (this.#world.visit) query.set("viewer", this.#world.visit);
+    return query.size > 0 ? `?${query}` : "";
   }
 
   /** The newest messages; "off": there is no chat; null: can't be had now. */

@@ -99,6 +99,8 @@ export interface History {
   /** Newest first. */
   messages: ChatMessage[];
   more: boolean;
+  /** The broadcast is over: nothing will follow. */
+  over?: boolean;
 }
 
 export interface Polled extends Room {

@@ -1,5 +1,7 @@
 /** What a connection needs of the world outside: given to it, so that tests have one of their own. */
 
+import { visit } from "../visit";
+
 export interface SocketLike {
   onmessage: ((event: { data: unknown }) => void) | null;
   onclose: ((event: { code: number }) => void) | null;
@@ -8,6 +10,8 @@ export interface SocketLike {
 }
 
 export interface World {
+  /** Who this page is to the server's count of viewers; empty: nobody. */
+  readonly visit: string;
   /** Opens a socket at a path of the page's own server. */
   socket(path: string): SocketLike;
   fetch(path: string, init?: RequestInit): Promise<Response>;
@@ -20,6 +24,7 @@ export interface World {
 }
 
 export const browser: World = {
+  visit,
   socket: (path) => new WebSocket(`${location.protocol === "https:" ? "wss:" : "ws:"}//${location.host}${path}`) as SocketLike,
   fetch: (path, init) => fetch(path, init),
   later(ms, act) {

@@ -3,6 +3,7 @@
  * played, what it waited for. It names nobody; the session's id is made up here and goes with the page.
  */
 
+import { visit } from "../visit";
 import type { Stats } from "./stats";
 
 /** What is watched. */
@@ -89,7 +90,7 @@ export class Watch {
 
 /** Reports for as long as the page is there. */
 export function reportViews(subject: Subject, stats: () => Stats): void {
-  const watch = new Watch(subject, crypto.randomUUID?.() ?? randomUuid());
+  const watch = new Watch(subject, visit);
   const send = (): void => {
     const report = watch.take(stats());
     // A page that is left can't wait for an answer, and nobody needs one.
@@ -100,13 +101,4 @@ export function reportViews(subject: Subject, stats: () => Stats): void {
   document.addEventListener("visibilitychange", () => {
     if (document.visibilityState === "hidden") send();
   });
-}
-
-/** Version 4, where the page isn't served securely and the browser has none. */
-function randomUuid(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  bytes[6] = ((bytes[6] ?? 0) & 0x0f) | 0x40;
-  bytes[8] = ((bytes[8] ?? 0) & 0x3f) | 0x80;
-  const hex = [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
 }

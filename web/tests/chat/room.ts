@@ -46,6 +46,7 @@ export class Socket implements SocketLike {
 
 /** What the server does and what is held against it. Timers are the test's, and must be fake ones. */
 export class Room implements World {
+  readonly visit: string = "";
   records: ChatRecord[] = [];
   readonly sockets: Socket[] = [];
   readonly asked: { path: string; init: RequestInit }[] = [];
