@@ -43,14 +43,17 @@ macro_rules! named {
 
 named![
     "broadcasts",
+    "chat_per_minute",
     "concurrent_viewers",
     "encoder_health",
     "encoder_trouble",
+    "moments_worth_a_clip",
     "reconnects",
     "segment_gaps",
     "segments_by_rendition",
     "stalls_by_rendition",
     "storage_by_day",
+    "top_chatters",
     "video_retention",
     "videos",
 ];

@@ -115,6 +115,7 @@ impl Session {
             .with_config(settings(&limits))
             .build();
         base.register_udf(functions::time_bucket())?;
+        base.register_udf(functions::chat_spike())?;
         sweep(&options.spill);
         Ok(Self(Arc::new(Inner {
             lake: Arc::new(Lake::new(options.lake, options.tail)),

@@ -1,5 +1,6 @@
 //! SQL functions of ours, beside DataFusion's.
 
+mod chat_spike;
 mod clip;
 mod play_url;
 mod time_bucket;
@@ -12,6 +13,11 @@ use datafusion::logical_expr::ScalarUDF;
 /// `clip(stream_id, from, to)`: the segments that a clip of that time would hold.
 pub(crate) fn clip(tables: Arc<dyn SchemaProvider>) -> Arc<dyn TableFunctionImpl> {
     Arc::new(clip::Clip::new(tables))
+}
+
+/// `chat_spike(messages, usual)`: how unusual it is that so much was said.
+pub(crate) fn chat_spike() -> Arc<ScalarUDF> {
+    Arc::new(ScalarUDF::new_from_impl(chat_spike::ChatSpike::new()))
 }
 
 /// `play_url(stream_id, at)`: the address of a page that plays that moment.

@@ -11,7 +11,9 @@ use deltalake_core::kernel::Transaction;
 use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake_core::kernel::transaction::CommitProperties;
 use deltalake_core::{DeltaTable, ensure_table_uri};
-use records::schema::{EVENTS, SEGMENTS, STREAM_HEALTH, STREAMS, TableSchema, VIDEOS, VIEWS};
+use records::schema::{
+    CHAT_ACTS, CHAT_MESSAGES, EVENTS, SEGMENTS, STREAM_HEALTH, STREAMS, TableSchema, VIDEOS, VIEWS,
+};
 use serde_json::{Value, json};
 use store::Root;
 use tempfile::TempDir;
@@ -39,6 +41,8 @@ impl Fixture {
             (&STREAMS, streams()),
             (&VIDEOS, videos()),
             (&VIEWS, views()),
+            (&CHAT_MESSAGES, chat_messages()),
+            (&CHAT_ACTS, chat_acts()),
         ] {
             append(&fixture.lake(), table, &rows, 0, rows.len() as i64).await;
         }
@@ -286,6 +290,35 @@ fn views() -> Vec<Value> {
         }
     }
     numbered(rows)
+}
+
+/// Two who talk, and a third who joins them when something happens at 80 s.
+fn chat_messages() -> Vec<Value> {
+    let mut rows = Vec::new();
+    let mut say = |second: u32, name: &str, message: &str| {
+        let seq = rows.len() + 1;
+        rows.push(json!({
+            "date": "2026-11-20", "stream_id": CALM, "at": noon(second), "seq": seq,
+            "message_id": format!("00000000-0000-7000-8000-{seq:012}"),
+            "user_id": format!("00000000-0000-7000-9000-{:012}", name.len()), "name": name,
+            "message": message, "emotes": null, "badges": (name == "bobby").then_some("moderator"),
+        }));
+    };
+    for second in (5..120).step_by(5) {
+        say(second, if second % 10 == 0 { "ann" } else { "bobby" }, "as ever");
+        if (80..90).contains(&second) {
+            (0..8).for_each(|_| say(second, "caroline", "wow"));
+        }
+    }
+    numbered(rows)
+}
+
+fn chat_acts() -> Vec<Value> {
+    numbered(vec![json!({
+        "date": "2026-11-20", "stream_id": CALM, "at": noon(119), "seq": 40,
+        "by_user_id": "00000000-0000-7000-9000-000000000005", "kind": "delete",
+        "target_user_id": null, "target_seq": 3, "until": null, "mode": null,
+    })])
 }
 
 fn streams() -> Vec<Value> {

@@ -122,3 +122,17 @@ async fn every_table_and_column_tells_its_meaning() {
         .await;
     assert!(columns.contains("| 0 |"), "{columns}");
 }
+
+#[tokio::test]
+async fn a_spike_is_measured_in_deviations() {
+    let fixture = Fixture::empty();
+    let answer = fixture
+        .ask(
+            "SELECT chat_spike(24, 8) = 16.0 / 3 AS a, chat_spike(3, 0) = 3 AS b, \
+              chat_spike(1, 8) < 0 AS c, chat_spike(NULL, 1) IS NULL AS d",
+        )
+        .await;
+    assert_eq!(answer.matches("true").count(), 4, "{answer}");
+    let error = fixture.error("SELECT chat_spike(1)").await;
+    assert!(error.to_string().contains("chat_spike(messages, usual)"), "{error}");
+}
