@@ -197,8 +197,8 @@ impl Desk {
                     HeardBody::Busy { asked } | HeardBody::Known { asked, .. } => {
                         self.answer(asked, Answer::Busy);
                     }
-                    HeardBody::Wanted => {
-                        tokio::spawn(Arc::clone(&self).open(stream));
+                    HeardBody::Wanted { load } => {
+                        tokio::spawn(Arc::clone(&self).open(stream, load));
                     }
                     HeardBody::Over => self.plane.said.discard(stream),
                 }
@@ -266,14 +266,14 @@ impl Desk {
     }
 
     /// Reads a room for an operator that lacks it.
-    async fn open(self: Arc<Self>, stream: StreamId) {
+    async fn open(self: Arc<Self>, stream: StreamId, load: u64) {
         loop {
             match self.read(stream).await {
                 Ok(room) => {
                     // Plain data always has bytes.
                     let Ok(room) = room.to_bytes() else { return };
                     let writer = self.plane.said.writer(stream);
-                    let body = SpokenBody::Opened(room.into());
+                    let body = SpokenBody::Opened { room: room.into(), load };
                     // Closed meanwhile: nobody waits for it.
                     let _closed = writer.push_now(Spoken { stream, offset: 0, body });
                     return;

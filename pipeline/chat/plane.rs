@@ -17,6 +17,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use moderate::{Order, Receipt, Refusal, Room, Rules, Said, ServerLimit, Verdict};
@@ -63,8 +64,13 @@ pub enum SpokenBody {
         /// When it came, in microseconds since 1970.
         at_us: u64,
     },
-    /// The room, as the log has it: [`Room::to_bytes`].
-    Opened(Bytes),
+    /// The room, as the log has it.
+    Opened {
+        /// [`Room::to_bytes`].
+        room: Bytes,
+        /// When it was wanted; see [`HeardBody::Wanted`].
+        load: u64,
+    },
     /// The broadcast is over.
     Closed,
     /// Test only (`debug.faults`): `moderate` panics on this record.
@@ -82,7 +88,7 @@ impl Retained for Spoken {
         let own = match &self.body {
             SpokenBody::Said { said, .. } => said.text.len() + said.from.name.len(),
             SpokenBody::Ordered { .. } | SpokenBody::Closed | SpokenBody::Fault(_) => 0,
-            SpokenBody::Opened(room) => room.len(),
+            SpokenBody::Opened { room, .. } => room.len(),
         };
         size_of::<Self>() + own
     }
@@ -128,7 +134,11 @@ pub enum HeardBody {
         asked: MessageId,
     },
     /// The room has to be read from the log.
-    Wanted,
+    Wanted {
+        /// How often rooms were lost before. What was read for an earlier loss lacks what
+        /// got out since, should it be replayed.
+        load: u64,
+    },
     /// All that was said in time is answered.
     Over,
 }
@@ -166,6 +176,8 @@ pub struct ChatPlane {
     seats: Arc<Handover<Seat>>,
     judging: Judging,
     strikes: Strikes,
+    // How often rooms were lost.
+    losses: AtomicU64,
     lag_epochs_max: u64,
     // Of the running generation, by worker.
     wakers: Mutex<Vec<Arc<Waker>>>,
@@ -186,6 +198,7 @@ impl ChatPlane {
             seats: Arc::default(),
             judging,
             strikes: Strikes::default(),
+            losses: AtomicU64::new(0),
             lag_epochs_max,
             wakers: Mutex::default(),
         }
@@ -211,8 +224,8 @@ impl ChatPlane {
     pub(crate) fn moderate(
         &self,
     ) -> impl FnMut(&mut HashMap<StreamId, Seat>, Spoken, &mut Vec<Step>) + 'static {
-        let judging = self.judging.clone();
-        move |seats, spoken, out| take(seats, spoken, &judging, out)
+        let (judging, load) = (self.judging.clone(), self.losses.load(Ordering::Acquire));
+        move |seats, spoken, out| take(seats, spoken, &judging, load, out)
     }
 
     /// `chat`: to the desk. What is there needn't be kept.
@@ -252,6 +265,7 @@ impl ChatPlane {
             tracing::error!(%stream, operator, "what a chat was told panicked twice and is dropped");
             self.said.discard(stream);
         }
+        self.losses.fetch_add(1, Ordering::AcqRel);
         self.seats.clear();
         self.said.rewind(|_| 0);
     }
@@ -278,6 +292,7 @@ fn take(
     seats: &mut HashMap<StreamId, Seat>,
     spoken: Spoken,
     judging: &Judging,
+    load: u64,
     out: &mut Vec<Step>,
 ) {
     let (stream, offset) = (spoken.stream, spoken.offset);
@@ -291,10 +306,10 @@ fn take(
             seats.remove(&stream);
             out.push(step(HeardBody::Over, Some(offset + 1)));
         }
-        (Some(Seat::Taken(_)), SpokenBody::Opened(_)) => {
-            // Asked for twice; this one goes on.
-        }
-        (seat, SpokenBody::Opened(room)) => {
+        // Replayed: another was asked for since.
+        (_, SpokenBody::Opened { load: wanted, .. }) if wanted != load => {}
+        (Some(Seat::Taken(_)), SpokenBody::Opened { .. }) => {}
+        (seat, SpokenBody::Opened { room, .. }) => {
             let waiting = match seat {
                 Some(Seat::Waiting(waiting)) => std::mem::take(waiting),
                 _ => Vec::new(),
@@ -329,7 +344,7 @@ fn take(
         (Some(Seat::Waiting(waiting)), body) => waiting.push(Spoken { stream, offset, body }),
         (None, body) => {
             seats.insert(stream, Seat::Waiting(vec![Spoken { stream, offset, body }]));
-            out.push(step(HeardBody::Wanted, None));
+            out.push(step(HeardBody::Wanted { load }, None));
         }
     }
 }
@@ -358,7 +373,7 @@ fn decide(room: &mut Room, body: SpokenBody, limit: &ServerLimit) -> Option<Hear
             Ok(act) => HeardBody::Done(act),
             Err(refusal) => HeardBody::Refused { asked, refusal },
         }),
-        SpokenBody::Opened(_) | SpokenBody::Closed | SpokenBody::Fault(_) => None,
+        SpokenBody::Opened { .. } | SpokenBody::Closed | SpokenBody::Fault(_) => None,
     }
 }
 
@@ -367,7 +382,7 @@ fn asked(body: &SpokenBody) -> Option<MessageId> {
     match body {
         SpokenBody::Said { said, .. } => Some(said.message_id),
         SpokenBody::Ordered { order, .. } => Some(order.act_id),
-        SpokenBody::Opened(_) | SpokenBody::Closed | SpokenBody::Fault(_) => None,
+        SpokenBody::Opened { .. } | SpokenBody::Closed | SpokenBody::Fault(_) => None,
     }
 }
 
@@ -395,9 +410,12 @@ mod tests {
         Judging { rules, limit: Arc::new(ServerLimit::new(1000)) }
     }
 
-    fn opened(stream: StreamId, offset: u64) -> Spoken {
-        let room = Room::new(stream, judging().rules).to_bytes().unwrap();
-        Spoken { stream, offset, body: SpokenBody::Opened(room.into()) }
+    /// How often rooms were lost before these tests.
+    const LOAD: u64 = 3;
+
+    fn opened(stream: StreamId, offset: u64, load: u64) -> Spoken {
+        let room = Room::new(stream, judging().rules).to_bytes().unwrap().into();
+        Spoken { stream, offset, body: SpokenBody::Opened { room, load } }
     }
 
     fn feed(
@@ -405,11 +423,11 @@ mod tests {
         records: Vec<Spoken>,
     ) -> Vec<(String, Option<u64>)> {
         let (judging, mut out) = (judging(), Vec::new());
-        records.into_iter().for_each(|spoken| take(seats, spoken, &judging, &mut out));
+        records.into_iter().for_each(|spoken| take(seats, spoken, &judging, LOAD, &mut out));
         let name = |body: &HeardBody| match body {
             HeardBody::Accepted(message) => format!("{} {}", message.seq, message.text),
             HeardBody::Busy { asked } => format!("busy {}", asked.0.as_u128()),
-            HeardBody::Wanted => "wanted".into(),
+            HeardBody::Wanted { load } => format!("wanted {load}"),
             HeardBody::Over => "over".into(),
             _ => "other".into(),
         };
@@ -420,12 +438,14 @@ mod tests {
     fn what_comes_before_its_room_waits_and_keeps_its_order() {
         let (mut seats, stream) = (HashMap::new(), StreamId::generate());
         let heard = feed(&mut seats, vec![said(stream, 0), said(stream, 1)]);
-        assert_eq!(heard, [("wanted".to_owned(), None)], "asked for once");
-        let heard = feed(&mut seats, vec![opened(stream, 2), said(stream, 3)]);
+        assert_eq!(heard, [("wanted 3".to_owned(), None)], "asked for once");
+        let old = feed(&mut seats, vec![opened(stream, 2, LOAD - 1)]);
+        assert!(old.is_empty(), "what was read before the last loss may lack what got out since");
+        let heard = feed(&mut seats, vec![opened(stream, 3, LOAD), said(stream, 4)]);
         let texts = |n: u64, offset: u64| (format!("{n} text {offset}"), Some(offset + 1));
-        assert_eq!(heard, [texts(1, 0), texts(2, 1), texts(3, 3)]);
-        let again = feed(&mut seats, vec![opened(stream, 4), said(stream, 5)]);
-        assert_eq!(again, [texts(4, 5)], "a room that is here isn't replaced");
+        assert_eq!(heard, [texts(1, 0), texts(2, 1), texts(3, 4)]);
+        let again = feed(&mut seats, vec![opened(stream, 5, LOAD), said(stream, 6)]);
+        assert_eq!(again, [texts(4, 6)], "a room that is here isn't replaced");
     }
 
     #[test]
@@ -433,7 +453,7 @@ mod tests {
         let (mut seats, stream) = (HashMap::new(), StreamId::generate());
         let closed = Spoken { stream, offset: 2, body: SpokenBody::Closed };
         let heard = feed(&mut seats, vec![said(stream, 0), said(stream, 1), closed]);
-        let expected = [("wanted", None), ("busy 0", None), ("busy 1", None), ("over", Some(3))];
+        let expected = [("wanted 3", None), ("busy 0", None), ("busy 1", None), ("over", Some(3))];
         assert_eq!(heard, expected.map(|(what, next)| (what.to_owned(), next)));
         assert!(seats.is_empty());
     }

@@ -12,7 +12,7 @@
 
 mod lake;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,9 +26,10 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use self::lake::{Event, Lake, TABLES, View};
+use self::lake::{Event, Lake, Said, TABLES, View};
 use crate::support::feed::clip;
 use crate::support::http::try_request;
+use crate::support::people::Person;
 use crate::support::scene::server_with;
 use crate::support::server::{Server, Stream, TOKEN};
 use crate::support::tansu::Tansu;
@@ -71,6 +72,7 @@ async fn once(kills: u32, kafka: Option<&str>) {
         ("lake.commit_idle", "300ms"),
         ("pipeline.workers", "2"),
         ("hls.dvr", "60s"),
+        ("chat.user_per_minute", "120"),
     ];
     settings.extend(kafka.map(|url| ("data.log", url)));
     let mut server = server_with(&settings).await;
@@ -85,6 +87,12 @@ async fn once(kills: u32, kafka: Option<&str>) {
     let client = tokio::spawn(talk(server.http.clone(), Arc::clone(&told), stop.clone()));
     let (url, watched) = (format!("{}/api/views", server.http), streams[0].id.clone());
     let viewer = tokio::spawn(watch(url, watched, Arc::clone(&told), stop.clone()));
+    let mut talkers = Vec::new();
+    for name in ["ann", "bob"] {
+        let person = Person::new(&server, name, &[]).await;
+        let url = format!("{}/api/streams/{}/chat", server.http, streams[0].id);
+        talkers.push(tokio::spawn(say(url, name, person, Arc::clone(&told), stop.clone())));
+    }
 
     let mut random = Random::seeded();
     for kill in 0..kills {
@@ -99,6 +107,9 @@ async fn once(kills: u32, kafka: Option<&str>) {
     stop.stop();
     client.await.expect("the client");
     viewer.await.expect("the viewer");
+    for talker in talkers {
+        talker.await.expect("a talker");
+    }
     for publisher in publishers {
         publisher.await.expect("a publisher");
     }
@@ -108,6 +119,7 @@ async fn once(kills: u32, kafka: Option<&str>) {
     let told = told.so_far();
     assert!(told.created.len() >= 3 * kills as usize, "{} streams made", told.created.len());
     assert!(told.seen.len() >= 3 * kills as usize, "{} reports", told.seen.len());
+    assert!(told.said.len() >= 3 * kills as usize, "{} messages", told.said.len());
     told.compare_by_sql(&server).await;
     let shown = shown(&server, &streams).await;
     let data = server.stop("INT").await;
@@ -124,10 +136,13 @@ async fn once(kills: u32, kafka: Option<&str>) {
     let lake = Lake::read(&data.path().join("lake"));
     lake.holds(&*log).await;
     lake.says_each_thing_once();
-    told.compare(&lake.events, &lake.views);
+    told.compare(&lake.events, &lake.views, &lake.chat_messages);
     lake.has_the_files(&data.path().join("media"), &shown);
     let (events, segments, views) = (lake.events.len(), lake.segments.len(), lake.views.len());
-    println!("{events} events, {segments} segments, {views} reports: each once");
+    let messages = lake.chat_messages.len();
+    println!(
+        "{events} events, {segments} segments, {views} reports, {messages} messages: each once"
+    );
 }
 
 /// A linear congruential generator: what it did can be done again.
@@ -236,6 +251,8 @@ struct Acknowledged {
     deleted: BTreeSet<String>,
     /// Sessions that a viewer reported of.
     seen: BTreeSet<String>,
+    /// What was said, and its number.
+    said: BTreeMap<String, u64>,
 }
 
 /// Makes streams and deletes every other one. Deleting is tried again until it
@@ -287,6 +304,36 @@ async fn watch(url: String, stream: String, told: Arc<Told>, stop: Stop) {
     }
 }
 
+/// Says one thing after the other, each until it is told that it is there: saying it twice
+/// by the same name is saying it once.
+async fn say(url: String, name: &str, person: Person, told: Arc<Told>, stop: Stop) {
+    for n in 0_u32.. {
+        let message = format!("{name} says {n}");
+        let body = json!({ "message": message, "client_id": format!("c{n}") });
+        loop {
+            let said = try_request(Method::POST, &url, Some(&person.token), Some(body.clone()));
+            match said.await {
+                Ok(answer) if answer.status == StatusCode::CREATED => {
+                    let seq = answer.json()["seq"].as_u64().expect("a number");
+                    told.0.lock().said.insert(message, seq);
+                    break;
+                }
+                Ok(answer) if answer.status == StatusCode::TOO_MANY_REQUESTS => {}
+                Ok(answer) if answer.status.is_client_error() => panic!("{}", answer.text()),
+                _ => {}
+            }
+            if stop.is_stopped() {
+                return;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+        if stop.is_stopped() {
+            return;
+        }
+        sleep(Duration::from_millis(520)).await;
+    }
+}
+
 impl Told {
     fn so_far(&self) -> Acknowledged {
         self.0.lock().clone()
@@ -297,11 +344,12 @@ impl Acknowledged {
     /// The same of the rows that the server has now.
     async fn compare_by_sql(&self, server: &Server) {
         let events = by_sql(server, "stream_id, kind, detail FROM events").await;
-        self.compare(&events, &by_sql(server, "session FROM views").await);
+        let said = by_sql(server, "seq, message FROM chat_messages").await;
+        self.compare(&events, &by_sql(server, "session FROM views").await, &said);
     }
 
     /// Nothing that was acknowledged is missing, and nothing is there twice.
-    fn compare(&self, events: &[Event], views: &[View]) {
+    fn compare(&self, events: &[Event], views: &[View], said: &[Said]) {
         let mut times: HashMap<(&str, &str), u32> = HashMap::new();
         for event in events {
             // What becomes of its recording is told of a deleted stream, too.
@@ -321,6 +369,13 @@ impl Acknowledged {
         let there: BTreeSet<_> = views.iter().map(|view| view.session.clone()).collect();
         assert_eq!(there.len(), views.len(), "reports with two rows");
         assert_eq!(&self.seen - &there, BTreeSet::new(), "reported, but not there");
+        let there: BTreeMap<_, _> = said.iter().map(|row| (&row.message, row.seq)).collect();
+        assert_eq!(there.len(), said.len(), "messages said twice");
+        let numbers: BTreeSet<_> = there.values().copied().collect();
+        assert!(numbers.iter().copied().eq(1..=said.len() as u64), "a room has gaps: {numbers:?}");
+        for (message, seq) in &self.said {
+            assert_eq!(there.get(message), Some(seq), "{message}");
+        }
     }
 }
 

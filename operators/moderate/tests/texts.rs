@@ -87,7 +87,7 @@ fn settings_that_cant_be_used_are_named() {
         (compile(|c| c.chars_max = 501), "chars_max"),
         (compile(|c| c.chars_max = 0), "chars_max"),
         (compile(|c| c.user_per_minute = 0), "user_per_minute"),
-        (compile(|c| c.room_per_minute = 1_000_000), "room_per_minute"),
+        (compile(|c| c.room_per_minute = 100_000_000), "room_per_minute"),
         (compile(|c| c.acts_per_minute = 0), "acts_per_minute"),
         (compile(|c| c.repeat = Duration::from_secs(301)), "repeat"),
         (compile(|c| c.retry = Duration::from_secs(3601)), "retry"),

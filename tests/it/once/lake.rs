@@ -15,7 +15,8 @@ use crate::support::root;
 use crate::support::server::binary;
 
 /// The tables of a lake.
-pub const TABLES: [&str; 6] = ["events", "segments", "stream_health", "streams", "videos", "views"];
+pub const TABLES: [&str; 7] =
+    ["chat_messages", "events", "segments", "stream_health", "streams", "videos", "views"];
 
 #[derive(Deserialize)]
 pub struct Event {
@@ -47,6 +48,15 @@ pub struct View {
     pub session: String,
 }
 
+/// What somebody said; each says something else each time.
+#[derive(Deserialize)]
+pub struct Said {
+    pub log_partition: i32,
+    pub log_offset: i64,
+    pub seq: u64,
+    pub message: String,
+}
+
 /// The lake as another program reads it.
 #[derive(Deserialize)]
 pub struct Lake {
@@ -56,6 +66,7 @@ pub struct Lake {
     streams: Vec<State>,
     videos: Vec<Change>,
     pub views: Vec<View>,
+    pub chat_messages: Vec<Said>,
     #[serde(skip)]
     sql: BTreeMap<&'static str, u64>,
 }
@@ -139,9 +150,14 @@ impl Lake {
         let health = rows("stream_health", seconds.collect());
         let views = self.views.iter().map(|row| (row.log_partition, row.log_offset));
         let views = rows("views", views.collect());
-        for (rows, topic) in
-            [(events, Topic::Events), (health, Topic::Health), (views, Topic::Views)]
-        {
+        let chat = self.chat_messages.iter().map(|row| (row.log_partition, row.log_offset));
+        let chat = rows("chat_messages", chat.collect());
+        for (rows, topic) in [
+            (events, Topic::Events),
+            (health, Topic::Health),
+            (views, Topic::Views),
+            (chat, Topic::Chat),
+        ] {
             let records = records(&in_log(log, topic).await);
             assert!(records.len() >= 8, "{} records of {topic}", records.len());
             assert_eq!(&records - &rows, none, "lost of {topic}");

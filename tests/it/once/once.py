@@ -16,6 +16,7 @@ COLUMNS = {
     "segments": "log_partition, log_offset, stream_id, rendition, msn, bytes, gap, lost, uri",
     "stream_health": "log_partition, log_offset, stream_id, epoch_us(\"at\") AS at_us",
     "streams": "log_partition, log_offset, stream_id, state, deleted",
+    "chat_messages": "log_partition, log_offset, seq, message",
     "views": "log_partition, log_offset, session",
     "videos": "log_partition, log_offset, video_id",
 }
