@@ -168,6 +168,9 @@ fn launch(data: &Path, config: &[(String, String)], http: &str, rtmp: &str) -> P
         .args(["serve", "--http", http, "--rtmp", rtmp, "--data"])
         .arg(data)
         .env("MILLSTREAM_ADMIN_TOKEN", TOKEN)
+        // Looking up the names for a panic's backtrace takes a debug build many seconds, in
+        // which the generation that broke isn't replaced.
+        .env_remove("RUST_BACKTRACE")
         .current_dir(root());
     for (key, value) in config {
         command.arg("--set").arg(format!("{key}={value}"));
