@@ -19,7 +19,6 @@ mod entry;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use log::{Log, NewRecord, Topic};
 use parking_lot::RwLock;
@@ -33,9 +32,6 @@ pub use entry::{CATEGORY_CHARS_MAX, CatalogError, StreamEntry, TITLE_CHARS_MAX};
 
 /// Entities in the topic are told apart by what their key begins with.
 const KEY_PREFIX: &str = "stream/";
-
-/// Pause before the log is asked again whether it has room.
-const FULL_PAUSE: Duration = Duration::from_millis(200);
 
 #[derive(Default)]
 struct View {
@@ -115,7 +111,8 @@ impl Catalog {
         }
         // One change at a time, of two streams at most: only these can be untold.
         for entry in [before, newest].into_iter().flatten() {
-            tell(&*log, journal::untold(&*log, &entry, runtime::wall_us()).await?).await?;
+            let untold = journal::untold(&*log, &entry, runtime::wall_us()).await?;
+            journal::append(&*log, Topic::Events, untold.into_iter().collect()).await?;
         }
         let changing = tokio::sync::Mutex::new(());
         Ok(Self { shared: Arc::new(Shared { log, view: RwLock::new(view), changing }) })
@@ -433,7 +430,7 @@ impl Catalog {
             log.append_many(Topic::Catalog, records).await?;
             // The catalog is the truth, events are told of it: one by one, so that
             // after a crash the newest change alone may be untold.
-            if let Err(error) = tell(log, events).await {
+            if let Err(error) = journal::append(log, Topic::Events, events).await {
                 tracing::warn!(%error, "a stream's change is told at the next start");
             }
             let mut view = shared.view.write();
@@ -485,23 +482,6 @@ fn events(view: &View, entries: &[StreamEntry]) -> Vec<NewRecord> {
     let now = runtime::wall_us();
     let before = |entry: &StreamEntry| view.streams.get(&entry.stream_id);
     entries.iter().filter_map(|entry| journal::event(before(entry), entry, now)).collect()
-}
-
-/// Appends events, however long the log has no room for them.
-async fn tell(
-    log: &dyn Log,
-    events: impl IntoIterator<Item = NewRecord>,
-) -> Result<(), log::Error> {
-    let events: Vec<_> = events.into_iter().collect();
-    if events.is_empty() {
-        return Ok(());
-    }
-    loop {
-        match log.append_many(Topic::Events, events.clone()).await {
-            Err(log::Error::Full { .. }) => tokio::time::sleep(FULL_PAUSE).await,
-            told => return told.map(drop),
-        }
-    }
 }
 
 fn record_key(id: StreamId) -> String {

@@ -10,9 +10,10 @@
 //! what is said ─► said ─► moderate ─► chat      verdicts, to the desk (log, viewers)
 //! ```
 //!
-//! Enters: packets (retained until a checkpoint covers them). Leaves: parts,
-//! segments and health records, through bounded edges. Held: one demuxer and
-//! one segmenter per stream, on the worker that its shard is placed on. Ends
+//! Enters: packets (retained until a checkpoint covers them), and what is said
+//! (until its verdict is out). Leaves: parts, segments, health records and
+//! verdicts, through bounded edges. Held: one demuxer, one segmenter and one
+//! room per stream, on the worker that its shard is placed on. Ends
 //! with its generation; state goes to the next one (see [`crate::dataflow`]).
 //! Never done here: I/O, waiting, looking at a clock.
 

@@ -2,8 +2,10 @@
 //! `events` and `health`, for the lake and for whoever else subscribes.
 //!
 //! Enters: changes of the catalog, seconds of health. Leaves: records. Held: nothing.
+//! Never here: what a change does, or waiting, but for a log without room.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use log::{Log, NewRecord, Topic};
 use records::{Health, Rendition, StreamEvent, StreamId, StreamState};
@@ -208,6 +210,29 @@ fn record(health: &Health) -> Option<NewRecord> {
     let partition = Topic::Health.partition(health.stream.shard());
     let value = serde_json::to_vec(health).ok()?;
     Some(NewRecord::new(partition, health.stream.0.as_bytes().to_vec(), value))
+}
+
+/// Pause before the log is asked again whether it has room.
+const FULL_PAUSE: Duration = Duration::from_millis(200);
+
+/// Appends all of them in one go, however long the log has no room.
+///
+/// # Errors
+/// The log's, but for that.
+pub async fn append(
+    log: &dyn Log,
+    topic: Topic,
+    records: Vec<NewRecord>,
+) -> Result<(), log::Error> {
+    if records.is_empty() {
+        return Ok(());
+    }
+    loop {
+        match log.append_many(topic, records.clone()).await {
+            Err(log::Error::Full { .. }) => tokio::time::sleep(FULL_PAUSE).await,
+            appended => return appended.map(drop),
+        }
+    }
 }
 
 #[cfg(test)]

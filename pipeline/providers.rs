@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use accounts::{AccountsConfig, Fetch, FetchError, Fetched, JWKS_BYTES_MAX, Provider};
 use bytes::Bytes;
-use clients::net::Stream;
+use clients::net::{Stream, chain};
 use http::{Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1;
@@ -136,17 +136,6 @@ impl Fetch for KeyFetcher {
             tokio::time::timeout(FETCH_TIMEOUT, self.get(url)).await.map_err(late)?
         })
     }
-}
-
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        source = inner.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -31,9 +31,7 @@ use super::plane::{ChatPlane, Heard, HeardBody, Spoken, SpokenBody};
 use super::senders::{Answer, Asker, Senders};
 use super::wire::{Refused, Text};
 use crate::catalog::Catalog;
-
-/// Pause before a log that is full is asked again.
-const FULL_PAUSE: Duration = Duration::from_millis(200);
+use crate::journal;
 
 /// Pause before a room that couldn't be read is read again.
 const READ_PAUSE: Duration = Duration::from_secs(1);
@@ -208,21 +206,14 @@ impl Desk {
 
     /// Appends what was decided; waits for a log that is full or away.
     async fn append(&self, batch: &[Heard]) -> bool {
-        let records: Vec<_> = batch.iter().filter_map(record).collect();
-        if records.is_empty() {
-            return true;
-        }
-        loop {
-            match self.log.append_many(Topic::Chat, records.clone()).await {
-                Ok(_) => return true,
-                Err(log::Error::Full { .. }) => tokio::time::sleep(FULL_PAUSE).await,
-                // It takes nothing more until the next start, which reads what it has.
-                Err(error) => {
-                    tracing::error!(%error, "what was said could not be appended to the log");
-                    return false;
-                }
-            }
-        }
+        let records = batch.iter().filter_map(record).collect();
+        let appended = journal::append(&*self.log, Topic::Chat, records).await;
+        // It takes nothing more until the next start, which reads what it has.
+        appended
+            .inspect_err(|error| {
+                tracing::error!(%error, "what was said could not be appended to the log");
+            })
+            .is_ok()
     }
 
     fn told(&self, stream: StreamId, record: ChatRecord, receipt: Receipt, is_durable: bool) {

@@ -1,7 +1,8 @@
 //! Who waits to hear what became of what they said.
 //!
 //! Enters: an asker for each thing said. Leaves: its answer, once. Held: askers, at most
-//! [`ASKERS_MAX`], none for longer than [`PATIENCE`].
+//! [`ASKERS_MAX`], none for longer than [`PATIENCE`]. Never here:
+//! what is answered.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

@@ -2,6 +2,7 @@
 //!
 //! Enters: the configuration. Leaves: rules, compiled, and the emotes. Ends with the
 //! start of the server: whoever changes a file starts it again.
+//! Never here: what a rule means.
 
 use std::path::{Path, PathBuf};
 

@@ -53,7 +53,7 @@ pub struct Sockets {
     runtime: Handle,
     voices: Mutex<HashMap<ConnectionId, Voice>>,
     // Sessions that came with the upgrade, until the viewer is in the room.
-    arrivals: Mutex<HashMap<UserTag, Vec<Arc<Session>>>>,
+    arrivals: Mutex<HashMap<UserTag, Arc<Session>>>,
     // Viewers, and those on their way; how many there may be.
     taken: AtomicU64,
     places: u64,
@@ -103,9 +103,10 @@ impl Sockets {
         self.taken.load(Relaxed)
     }
 
-    /// The next viewer with this tag is this user, which the upgrade showed.
+    /// The viewer with this tag, which nobody else may have, is this user: the upgrade
+    /// showed it.
     pub fn expect(&self, tag: UserTag, session: Session) {
-        self.arrivals.lock().entry(tag).or_default().push(Arc::new(session));
+        self.arrivals.lock().insert(tag, Arc::new(session));
     }
 
     /// The viewer with this tag didn't come.
@@ -114,13 +115,7 @@ impl Sockets {
     }
 
     fn arrived(&self, tag: UserTag) -> Option<Arc<Session>> {
-        let mut arrivals = self.arrivals.lock();
-        let waiting = arrivals.get_mut(&tag)?;
-        let session = waiting.pop();
-        if waiting.is_empty() {
-            arrivals.remove(&tag);
-        }
-        session
+        self.arrivals.lock().remove(&tag)
     }
 
     fn lane(&self, who: Who<'_>) -> Option<Arc<Lane>> {

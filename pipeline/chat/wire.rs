@@ -1,7 +1,7 @@
 //! The texts that a socket carries, and those of polling and history: JSON, each with
 //! its `type`. The README has them all.
 //!
-//! Enters: records and answers. Leaves: texts. Held: nothing.
+//! Enters: records and answers. Leaves: texts. Held: nothing. Never here: who gets them.
 
 use std::borrow::Cow;
 

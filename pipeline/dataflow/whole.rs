@@ -1,7 +1,8 @@
 //! All dataflows of the data plane: each worker of a generation builds all of them.
 //!
 //! Enters: generations. Leaves: nothing. Held: the two planes. They share workers and
-//! fates: a panic in one ends the generation of both, and both replay.
+//! fates: a panic in one ends the generation of both, and both replay. Never here: what
+//! flows.
 
 use std::sync::Arc;
 

@@ -1,4 +1,7 @@
 //! A request's JSON, and what is wrong with it.
+//!
+//! Enters: bodies. Leaves: what they say, or a problem for their sender. Never here:
+//! the body itself in an error: it may hold a password.
 
 use axum::Json;
 use axum::extract::rejection::JsonRejection;

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::rejection::JsonRejection;
 use axum::extract::{Extension, Path, Query, State};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -27,6 +26,7 @@ use uuid::Uuid;
 
 use super::auth::{self, Asker as Caller};
 use super::base::OverTls;
+use super::body::{Body, read};
 use super::player::player;
 use super::{App, Problem};
 use crate::chat::{Answer, Asker, Lane, OPERATOR, PATIENCE, RoomError};
@@ -73,10 +73,15 @@ pub async fn subscribe(
         );
         return Err(full.code("full").retry_after(30));
     }
-    let tag = UserTag(since.viewer.unwrap_or_else(Uuid::now_v7).as_u128());
-    if since.viewer.is_some() {
-        lane.watches(tag, player(peer, request.headers()));
-    }
+    // A tag that the client chose says nothing of who it is: a session waits under ours.
+    let tag = match since.viewer.filter(|_| session.is_none()) {
+        Some(viewer) => {
+            let tag = UserTag(viewer.as_u128());
+            lane.watches(tag, player(peer, request.headers()));
+            tag
+        }
+        None => UserTag(Uuid::now_v7().as_u128()),
+    };
     let start = start(since.epoch.as_deref(), since.seq);
     let upgrade = hyper::upgrade::on(&mut request);
     let is_tls = is_tls.is_some();
@@ -123,10 +128,10 @@ pub async fn say(
     State(app): State<App>,
     Path(stream): Path<StreamId>,
     caller: Caller,
-    say: Result<Json<Say>, JsonRejection>,
+    say: Body<Say>,
 ) -> Result<Response, Problem> {
     let session = caller.session()?;
-    let Json(say) = say.map_err(|error| Problem::bad_request(error.body_text()))?;
+    let say = read(say)?;
     let lane = lane(&app, stream).await?;
     let (asked, body) = app.chat.people.said(&lane, session, say.message, say.client_id);
     let (answer, answered) = oneshot::channel();
@@ -141,13 +146,13 @@ pub async fn act(
     State(app): State<App>,
     Path(stream): Path<StreamId>,
     caller: Caller,
-    act: Result<Json<Act>, JsonRejection>,
+    act: Body<Act>,
 ) -> Result<Response, Problem> {
     let by = match &caller {
         Caller::Operator => OPERATOR,
         Caller::User(session) => session.user_id,
     };
-    let Json(act) = act.map_err(|error| Problem::bad_request(error.body_text()))?;
+    let act = read(act)?;
     let lane = lane(&app, stream).await?;
     let (asked, body) = app.chat.people.ordered(&lane, by, act);
     let (answer, answered) = oneshot::channel();

@@ -38,9 +38,28 @@ impl Viewer {
         stream: &str,
         query: &str,
     ) -> Result<Self, tokio_websockets::Error> {
+        Self::enter(server, stream, query, None).await
+    }
+
+    /// Joins as a program does: the upgrade says who it is.
+    pub async fn join_as(server: &Server, stream: &str, query: &str, person: &Person) -> Self {
+        Self::enter(server, stream, query, Some(person)).await.expect("it is let in")
+    }
+
+    async fn enter(
+        server: &Server,
+        stream: &str,
+        query: &str,
+        person: Option<&Person>,
+    ) -> Result<Self, tokio_websockets::Error> {
         let host = server.http.replace("http://", "ws://");
         let url = format!("{host}/api/streams/{stream}/chat/subscribe{query}");
-        let (socket, _) = ClientBuilder::new().uri(&url).expect("a URL").connect().await?;
+        let mut builder = ClientBuilder::new().uri(&url).expect("a URL");
+        if let Some(person) = person {
+            let bearer = format!("Bearer {}", person.token).parse().expect("a header");
+            builder = builder.add_header(http::header::AUTHORIZATION, bearer)?;
+        }
+        let (socket, _) = builder.connect().await?;
         let mut viewer =
             Self { socket, welcome: Value::Null, records: Vec::new(), others: Vec::new() };
         viewer.welcome = viewer.next().await.expect("a welcome");

@@ -22,7 +22,7 @@ use rustls::ClientConfig;
 use tower::util::BoxCloneSyncService;
 
 use super::h1::{Answer, Pool};
-use crate::net::{Stream, Trust};
+use crate::net::{Stream, Trust, chain};
 
 /// Longest body that is taken, in bytes: a segment at 100 Mbit/s for 10 s.
 pub(super) const BODY_BYTES_MAX: usize = 128 << 20;
@@ -241,17 +241,6 @@ fn gunzip(body: &[u8]) -> Result<Bytes, FetchError> {
     let mut decoder = GzDecoder::new(body).take(BODY_BYTES_MAX as u64);
     decoder.read_to_end(&mut plain).map_err(|_| FetchError::Body("not gzip as it says"))?;
     Ok(plain.into())
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        source = inner.source();
-    }
-    text
 }
 
 /// Resolves `reference` against `base` (RFC 3986 §5.2, as far as playlists

@@ -1,4 +1,7 @@
 //! What was said in chats, and what moderators did.
+//!
+//! Enters: records of the topic `chat`, of which each is a row of one table alone.
+//! Never here: what an act did to a message; queries put the two together.
 
 use log::Record;
 use records::{Act, ChatRecord, ChatRecordError};

@@ -105,3 +105,25 @@ async fn a_server_without_chat_says_so() {
         (StatusCode::NOT_FOUND, json!("off"))
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_takes_anothers_place() {
+    let server = server().await;
+    let stream = server.create("Places").await;
+    let ann = Person::new(&server, "ann", &[]).await;
+    let query = "?viewer=0190a5f0-7c3e-4a11-9d4b-000000000001";
+    for n in 1..=10 {
+        // Both at once, and both say they are the same page.
+        let (mut known, stranger) = tokio::join!(
+            Viewer::join_as(&server, &stream.id, query, &ann),
+            Viewer::come(&server, &stream.id, query),
+        );
+        let you = known.answer().await;
+        assert_eq!((&you["type"], &you["name"]), (&json!("you"), &json!("ann")), "{you}");
+        known.say(&format!("it is me {n}"), &format!("k{n}")).await;
+        assert_eq!(known.answer().await["type"], "accepted");
+        let mut stranger = stranger.expect("let in");
+        stranger.say("it is me, too", "s").await;
+        assert_eq!(stranger.answer().await["status"], 401);
+    }
+}
