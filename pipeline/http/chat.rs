@@ -13,7 +13,7 @@ use axum::Json;
 use axum::extract::{Extension, Path, Query, State};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use chat::{Joining, Position, Start, UserTag, ws};
+use chat::{Position, Start, UserTag};
 use futures_util::Stream;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use moderate::{Receipt, Refusal};
@@ -25,9 +25,9 @@ use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use super::auth::{self, Asker as Caller};
-use super::base::OverTls;
 use super::body::{Body, read};
 use super::player::player;
+use super::upgrade::websocket;
 use super::{App, Problem};
 use crate::chat::{Answer, Asker, Lane, OPERATOR, PATIENCE, RoomError};
 
@@ -53,7 +53,6 @@ pub async fn subscribe(
     State(app): State<App>,
     Path(stream): Path<StreamId>,
     Query(since): Query<Since>,
-    is_tls: Option<Extension<OverTls>>,
     Extension(peer): Extension<SocketAddr>,
     mut request: axum::extract::Request,
 ) -> Result<Response, Problem> {
@@ -62,10 +61,7 @@ pub async fn subscribe(
         Some(Caller::User(session)) => Some(session),
         Some(Caller::Operator) | None => None,
     };
-    let accept = ws::accept(request.method(), request.headers())
-        .map_err(|error| Problem::bad_request(error.to_string()))?;
-    let accept = HeaderValue::from_str(&accept)
-        .map_err(|_| Problem::bad_request("Sec-WebSocket-Key can't be answered"))?;
+    let (answer, coming) = websocket(&mut request)?;
     if !app.chat.sockets.take_place() {
         let full = Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -83,22 +79,17 @@ pub async fn subscribe(
         None => UserTag(Uuid::now_v7().as_u128()),
     };
     let start = start(since.epoch.as_deref(), since.seq);
-    let upgrade = hyper::upgrade::on(&mut request);
-    let is_tls = is_tls.is_some();
+    let room = lane.room.clone();
     tokio::spawn(async move {
         let sockets = &app.chat.sockets;
-        let socket = match upgrade.await {
-            Ok(upgraded) => super::upgrade::socket(upgraded, is_tls).await,
-            Err(_) => None,
-        };
         // Whoever doesn't come to the end of it gives its place to another.
-        let Some((socket, already_read)) = socket else { return sockets.give_back() };
+        let Some(joining) = coming.joining(room, tag, start).await else {
+            return sockets.give_back();
+        };
         let is_known = session.is_some();
         if let Some(session) = session {
             sockets.expect(tag, session);
         }
-        let room = lane.room.clone();
-        let joining = Joining { socket, already_read, room, user: tag, start };
         if app.chat.flushers.join(joining).is_err() {
             sockets.give_back();
             if is_known {
@@ -106,13 +97,7 @@ pub async fn subscribe(
             }
         }
     });
-    let fixed = HeaderValue::from_static;
-    let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-    headers.insert(header::CONNECTION, fixed("Upgrade"));
-    headers.insert(header::UPGRADE, fixed("websocket"));
-    Ok(response)
+    Ok(answer)
 }
 
 /// `POST …/chat`.

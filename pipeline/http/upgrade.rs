@@ -1,23 +1,71 @@
-//! From a connection that hyper gave up to a socket that the flush loops take.
+//! From a request for a WebSocket to a viewer whom the flush loops take.
 //!
-//! Enters: an upgraded connection. Leaves: its socket, and what was read of it already.
-//! Held: for TLS, a task that carries bytes between the two. Never here: a protocol.
+//! ```text
+//! request ─► websocket ─┬─► 101, to be answered
+//!                       └─► Coming ─► (hyper gives the connection up) ─► Joining
+//! ```
+//!
+//! Enters: a request. Leaves: its answer; the connection's socket, and what was read of it
+//! already. Held: for TLS, a task that carries bytes between the two. Never here: who may
+//! come, and what is said.
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use hyper::upgrade::Upgraded;
+use chat::ws::{self, Refusal};
+use chat::{Joining, Room, Start, UserTag};
+use http::{HeaderValue, StatusCode, header};
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto::upgrade::downcast;
 use tokio::io::copy_bidirectional;
 use tokio::net::UnixStream;
 
+use super::Problem;
+use super::base::OverTls;
 use super::outlet::Outlet;
 
+/// Somebody whose connection is a WebSocket once the answer is sent.
+pub struct Coming {
+    upgrade: OnUpgrade,
+    is_tls: bool,
+}
+
+/// The answer that makes a request's connection a WebSocket, and whoever comes by it then.
+pub fn websocket(request: &mut Request) -> Result<(Response, Coming), Problem> {
+    let accept = ws::accept(request.method(), request.headers()).map_err(refused)?;
+    let accept = HeaderValue::from_str(&accept)
+        .map_err(|_| Problem::bad_request("Sec-WebSocket-Key can't be answered"))?;
+    let is_tls = request.extensions().get::<OverTls>().is_some();
+    let coming = Coming { upgrade: hyper::upgrade::on(request), is_tls };
+    let fixed = HeaderValue::from_static;
+    let mut answer = StatusCode::SWITCHING_PROTOCOLS.into_response();
+    let headers = answer.headers_mut();
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    headers.insert(header::CONNECTION, fixed("Upgrade"));
+    headers.insert(header::UPGRADE, fixed("websocket"));
+    Ok((answer, coming))
+}
+
+fn refused(refusal: Refusal) -> Problem {
+    Problem::bad_request(refusal.to_string())
+}
+
+impl Coming {
+    /// Waits for the connection. None: it broke, or the process has no file left for it.
+    pub async fn joining(self, room: Arc<Room>, user: UserTag, start: Start) -> Option<Joining> {
+        let upgraded = self.upgrade.await.ok()?;
+        let (socket, already_read) = socket(upgraded, self.is_tls)?;
+        Some(Joining { socket, already_read, room, user, start })
+    }
+}
+
 /// The socket of a connection in the clear itself; for one over TLS, the end of a pair
-/// whose other end carries what is decrypted. None: the connection broke, or the process
-/// has no file left for it.
-pub async fn socket(upgraded: Upgraded, is_tls: bool) -> Option<(OwnedFd, Bytes)> {
+/// whose other end carries what is decrypted.
+fn socket(upgraded: Upgraded, is_tls: bool) -> Option<(OwnedFd, Bytes)> {
     if !is_tls {
         return match downcast::<TokioIo<Outlet>>(upgraded) {
             Ok(parts) => Some((parts.io.into_inner().into_socket().ok()?, parts.read_buf)),
