@@ -51,7 +51,12 @@ pub fn websocket(request: &mut Request) -> Result<(Response, Coming), Problem> {
 }
 
 fn refused(refusal: Refusal) -> Problem {
-    Problem::bad_request(refusal.to_string())
+    let status = match refusal {
+        Refusal::Method => StatusCode::METHOD_NOT_ALLOWED,
+        Refusal::NotAnUpgrade | Refusal::Version => StatusCode::UPGRADE_REQUIRED,
+        Refusal::Key | Refusal::Host => StatusCode::BAD_REQUEST,
+    };
+    Problem::new(status, refusal.to_string())
 }
 
 impl Coming {

@@ -58,7 +58,7 @@ async fn what_isnt_understood_is_answered_and_what_is_too_long_ends_it() {
     assert_eq!(viewer.closed().await, 1009);
     let url = format!("{}/subscribe", chat(&stream));
     let plain = server.get(&url).await;
-    assert_eq!(plain.status, StatusCode::BAD_REQUEST, "{}", plain.text());
+    assert_eq!(plain.status, StatusCode::UPGRADE_REQUIRED, "{}", plain.text());
 }
 
 #[tokio::test(flavor = "multi_thread")]
