@@ -10,6 +10,7 @@
 //! durable, so what viewers have, the log has.
 
 mod desk;
+mod echo;
 mod emotes;
 mod lane;
 mod past;
@@ -21,6 +22,7 @@ mod sockets;
 mod wire;
 
 pub use desk::{Desk, DeskConfig, OVER, RoomError};
+pub use echo::Echo;
 pub use emotes::{EmoteError, Emotes, Picture};
 pub use lane::{Lane, PlayerTag};
 pub use past::PastError;
@@ -57,6 +59,8 @@ pub struct Chat {
     pub flushers: Arc<Flushers>,
     /// Pictures.
     pub emotes: Emotes,
+    /// What suites of tests talk with, if it is switched on.
+    pub echo: Option<Arc<Echo>>,
 }
 
 impl Chat {
@@ -81,7 +85,8 @@ impl Chat {
         let flushers = Arc::new(Flushers::start(&flush, Arc::clone(&sockets) as _)?);
         desk.answer_by(&flushers);
         sockets.answer_by(&flushers);
-        Ok(Self { enabled: config.enabled, desk, people, sockets, flushers, emotes })
+        let echo = (config.enabled && config.echo).then(Echo::start).transpose()?.map(Arc::new);
+        Ok(Self { enabled: config.enabled, desk, people, sockets, flushers, emotes, echo })
     }
 
     /// What is to be done now and then, for as long as the server runs.
@@ -101,6 +106,9 @@ impl Chat {
         let reason = CloseReason::new(CloseCode::GOING_AWAY, "the server stops; come back");
         for lane in self.desk.rooms() {
             lane.room.close(reason.clone());
+        }
+        if let Some(echo) = &self.echo {
+            echo.close(reason);
         }
     }
 }

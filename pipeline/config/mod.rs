@@ -221,6 +221,7 @@ impl Config {
                 look_alikes: get.bool("chat.look_alikes")?,
                 blocked: get.optional("chat.blocked")?.map(Into::into),
                 emotes: get.optional("chat.emotes")?.map(Into::into),
+                echo: get.bool("chat.echo")?,
             },
             log: Logging {
                 level: get.text("log.level")?,

@@ -197,6 +197,8 @@ pub struct Chat {
     pub blocked: Option<PathBuf>,
     /// A folder of pictures.
     pub emotes: Option<PathBuf>,
+    /// Whether there is an echo for suites of tests.
+    pub echo: bool,
 }
 
 /// A text that no log, error or debug print shows.

@@ -282,6 +282,8 @@ pub const KEYS: &[Key] = &[
         "A file of what messages may not say, one a line: a word, with * for any letters; or a regular expression between slashes (/like this/). Case, accents and look-alike letters don't count. Lines that begin with # are for people."),
     key("chat.emotes", Kind::Text, r#""""#,
         "A folder of pictures (png, gif, webp, avif; up to 256 KiB each): hello.png is shown for :hello:. A few of Unicode's are there without."),
+    key("chat.echo", Kind::Bool, "false",
+        "Whether the WebSocket /api/chat/echo sends back what it is told, as suites that check the protocol want it (make autobahn). It takes messages of 64 MiB, from anybody: never where strangers come."),
 
     key("log.level", Kind::Text, r#""info""#,
         "error, warn, info, debug or trace, also by module: info,sources=debug. info says what changed (streams, publishers, generations), warn what someone should look at, debug what a developer needs. Keys and tokens appear at no level."),

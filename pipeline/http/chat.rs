@@ -342,6 +342,23 @@ pub async fn picture(State(app): State<App>, Path(id): Path<String>) -> Result<R
     Ok((kept, picture.bytes.clone()).into_response())
 }
 
+/// `GET /api/chat/echo`: sends back what it is told, where it is switched on.
+pub async fn echo(
+    State(app): State<App>,
+    mut request: axum::extract::Request,
+) -> Result<Response, Problem> {
+    let echo = app.chat.echo.clone();
+    let echo = echo.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "nothing is here"))?;
+    let (answer, coming) = websocket(&mut request)?;
+    tokio::spawn(async move {
+        // Nobody is anybody here.
+        if let Some(joining) = coming.joining(echo.room(), UserTag(0), Start::Live).await {
+            echo.join(joining);
+        }
+    });
+    Ok(answer)
+}
+
 async fn lane(app: &App, stream: StreamId) -> Result<Arc<Lane>, Problem> {
     if !app.chat.enabled {
         return Err(Problem::new(StatusCode::NOT_FOUND, "this server has no chat").code("off"));

@@ -163,6 +163,7 @@ pub fn router(app: App) -> Router {
         .route("/api/streams/{id}/chat/events", get(chat::events))
         .route("/api/streams/{id}/chat/acts", post(chat::act))
         .route("/api/chat/emotes", get(chat::emotes))
+        .route("/api/chat/echo", get(chat::echo))
         .route("/emotes/{id}", get(chat::picture))
         .route("/api/videos/{id}/chat", get(replay::chat))
         .route("/api/videos", get(videos::list))
