@@ -5,6 +5,7 @@
 #   make bench   the README's figures, each beside its peer in the same run
 #   make soak    kills, rescales and faults for SOAK_MINUTES (default 10); 200 kills of the lake on each log
 #   make fuzz    libFuzzer on what strangers send, FUZZ_SECONDS (default 60) for each target
+#   make autobahn   Autobahn's WebSocket cases against the server, where there is a Python 2.7
 #   make notebooks   executes the notebooks against broadcasts of their own (a minute)
 #   make python-lake   what the tests read the lake with besides our own code
 #   make lint    formatting and lints only      make docs   the crates' documentation
@@ -12,7 +13,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test bench soak fuzz notebooks python-lake lint fmt docs web tansu packages packages-test packages-bench clean-data
+.PHONY: help run test bench soak fuzz autobahn notebooks python-lake lint fmt docs web tansu packages packages-test packages-bench clean-data
 
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 BUILD_PACKAGES := build-essential pkg-config cmake clang libcurl4-openssl-dev libssl-dev nodejs npm \
@@ -22,6 +23,11 @@ TEST_PACKAGES := ffmpeg chromium rtmpdump mediainfo gstreamer1.0-tools python3 p
 BENCH_PACKAGES := nginx libnginx-mod-rtmp wrk nghttp2-client
 SOAK_MINUTES ?= 10
 FUZZ_SECONDS ?= 60
+# What talks with Autobahn's client, and cases to leave out, such as 9.* (long messages).
+AUTOBAHN_BINARY ?= target/debug/millstream
+AUTOBAHN_WITHOUT ?=
+# Its suite is written in a Python that Debian has no more: pyenv's, or one on the PATH.
+PYTHON27 := $(firstword $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/2.7.*/bin/python2.7) $(shell python2.7 -c 'import sys; print(sys.executable)' 2>/dev/null))
 CLIP := tests/data/bigbuckbunny.mp4
 
 help:
@@ -103,6 +109,15 @@ python-lake: .cache/python-lake/.installed
 	python3 -m pip install -q --target .cache/notebooks -r notebooks/requirements.txt
 	touch $@
 
+# What speaks WebSocket in every way, also in wrong ones.
+.cache/autobahn/.installed: | packages-test
+	@test -n "$(PYTHON27)" || { echo "Autobahn's suite needs Python 2.7, such as pyenv's"; exit 1; }
+	rm -rf .cache/autobahn
+	$(PYTHON27) -m pip install -q --disable-pip-version-check --target .cache/autobahn \
+	  setuptools==44.0.0 wheel==0.37.1 autobahntestsuite==25.10.1
+	# The second is the target; the first makes a package of what pip leaves as a folder.
+	touch .cache/autobahn/zope/__init__.py $@
+
 # What the lake is measured beside.
 .cache/lake-peers/.installed: tests/bench/requirements.txt | packages-bench
 	rm -rf .cache/lake-peers
@@ -125,12 +140,19 @@ test: packages-test $(TANSU) web tests/browser/node_modules/.package-lock.json .
 	# Most tests wait for real time, so more of them than cores run at once.
 	RUST_TEST_THREADS=4 cargo test --workspace --no-fail-fast
 	$(MAKE) notebooks
+	$(if $(PYTHON27),$(MAKE) autobahn,@echo "no Python 2.7 for Autobahn's suite: left to tests/it/chat/conformance.rs")
 
 # Broadcasts to a server of its own for half a minute, then executes each notebook.
 notebooks: packages-test web .cache/notebooks/.installed
 	# Builds the program too.
 	cargo test --workspace --no-run
 	PYTHONPATH=$(CURDIR)/.cache/notebooks MPLCONFIGDIR=$(CURDIR)/.cache/matplotlib python3 notebooks/run.py
+
+# All cases but permessage-deflate's, which isn't offered. Half a minute.
+autobahn: packages-test web .cache/autobahn/.installed
+	# Builds the program too.
+	cargo test --workspace --no-run
+	python3 tests/it/autobahn.py --python $(PYTHON27) --binary $(AUTOBAHN_BINARY) --without '$(AUTOBAHN_WITHOUT)'
 
 bench: packages-bench web tests/browser/node_modules/.package-lock.json .cache/lake-peers/.installed
 	cargo build --release --bin millstream
