@@ -16,7 +16,7 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use chat::ws::{self, Refusal};
-use chat::{Joining, Room, Start, UserTag};
+use chat::{Flushers, Joining, Room, Start, UserTag};
 use http::{HeaderValue, StatusCode, header};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
@@ -65,6 +65,23 @@ impl Coming {
         let upgraded = self.upgrade.await.ok()?;
         let (socket, already_read) = socket(upgraded, self.is_tls)?;
         Some(Joining { socket, already_read, room, user, start })
+    }
+
+    /// Brings it to a room once it is there. If it never is, or the loops have no room for
+    /// it, `missed` is called.
+    pub fn bring(
+        self,
+        flushers: Arc<Flushers>,
+        seat: (Arc<Room>, UserTag, Start),
+        missed: impl FnOnce() + Send + 'static,
+    ) {
+        tokio::spawn(async move {
+            let (room, user, start) = seat;
+            let joining = self.joining(room, user, start).await;
+            if joining.is_none_or(|joining| flushers.join(joining).is_err()) {
+                missed();
+            }
+        });
     }
 }
 

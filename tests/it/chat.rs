@@ -3,6 +3,7 @@
 //! the video.
 
 mod abuse;
+mod gateway;
 mod moderation;
 mod page;
 mod ways;

@@ -5,6 +5,7 @@ pub mod certificate;
 pub mod chat;
 pub mod faults;
 pub mod feed;
+pub mod gateway;
 pub mod http;
 pub mod people;
 pub mod player;
