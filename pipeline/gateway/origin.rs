@@ -196,12 +196,12 @@ impl Origin {
     }
 
     /// Whether it can be used: it is there, and knows the token, which it looks at before
-    /// it lists streams.
+    /// it lists videos.
     ///
     /// # Errors
     /// Why not.
     pub async fn ready(&self) -> Result<(), OriginError> {
-        let path = "/api/streams?limit=1";
+        let path = "/api/videos?limit=1";
         let asked = self.ask(Method::GET, path, &self.token.0, Bytes::new()).await;
         asked.map(|_| ()).map_err(|refusal| OriginError::Away(refusal.detail))
     }
