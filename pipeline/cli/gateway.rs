@@ -9,7 +9,7 @@ use super::settings::{Settings, shown, start_logging};
 use crate::config::Config;
 use crate::gateway::Gateway;
 
-/// `millstream gateway`: of the settings it uses [http], [chat], [log] and admin.token,
+/// `millstream gateway`: of the settings it uses `http`, `chat`, `log` and `admin.token`,
 /// which is the origin's; without it, the one in the data directory is used.
 #[derive(Args)]
 pub struct GatewayCommand {
