@@ -25,7 +25,6 @@ use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use super::auth::{self, Asker as Caller};
-use super::base::OverTls;
 use super::body::{Body, read};
 use super::player::player;
 use super::{App, Problem};
@@ -53,7 +52,6 @@ pub async fn subscribe(
     State(app): State<App>,
     Path(stream): Path<StreamId>,
     Query(since): Query<Since>,
-    is_tls: Option<Extension<OverTls>>,
     Extension(peer): Extension<SocketAddr>,
     mut request: axum::extract::Request,
 ) -> Result<Response, Problem> {
@@ -84,11 +82,10 @@ pub async fn subscribe(
     };
     let start = start(since.epoch.as_deref(), since.seq);
     let upgrade = hyper::upgrade::on(&mut request);
-    let is_tls = is_tls.is_some();
     tokio::spawn(async move {
         let sockets = &app.chat.sockets;
         let socket = match upgrade.await {
-            Ok(upgraded) => super::upgrade::socket(upgraded, is_tls).await,
+            Ok(upgraded) => super::upgrade::socket(upgraded, &app.chat.flushers),
             Err(_) => None,
         };
         // Whoever doesn't come to the end of it gives its place to another.
