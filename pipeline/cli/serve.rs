@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use clients::{Clip, PublishOptions, Stop};
+use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::settings::{Settings, loopback, shown, start_logging};
@@ -36,6 +37,9 @@ impl Serve {
 }
 
 async fn serve(config: Config, demo: Option<PathBuf>) -> anyhow::Result<()> {
+    // Where files may grow only so far (ulimit -f), a write beyond that fails as on a full disk,
+    // and doesn't end the process. The handler stays when this is dropped.
+    let _handled = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?;
     let server = Server::start(&config).await?;
     println!("millstream {}", env!("CARGO_PKG_VERSION"));
     println!("  pages    http://{}/", shown(server.at.http));

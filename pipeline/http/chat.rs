@@ -380,12 +380,8 @@ pub async fn echo(
     let echo = app.chat.echo.clone();
     let echo = echo.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "nothing is here"))?;
     let (answer, coming) = websocket(&mut request)?;
-    tokio::spawn(async move {
-        // Nobody is anybody here.
-        if let Some(joining) = coming.joining(echo.room(), UserTag(0), Start::Live).await {
-            echo.join(joining);
-        }
-    });
+    // Nobody is anybody here.
+    coming.bring(echo.flushers(), (echo.room(), UserTag(0), Start::Live), || {});
     Ok(answer)
 }
 

@@ -33,7 +33,7 @@ pub async fn ready(State(app): State<App>) -> Result<String, Problem> {
         let why = "the data plane is stopped; start it with `millstream scale 1`";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, why));
     }
-    if let Err(why) = app.log.health() {
+    if let Err(why) = app.log.health().and_then(|()| app.chat.desk.health()) {
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, why.to_string()));
     }
     let mut ready = "ready".to_owned();

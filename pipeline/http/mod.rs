@@ -6,6 +6,7 @@
 mod auth;
 mod base;
 mod body;
+mod carry;
 mod channels;
 mod chat;
 mod cluster;
