@@ -3,6 +3,7 @@
 //! the video.
 
 mod abuse;
+mod conformance;
 mod moderation;
 mod page;
 mod ways;
