@@ -7,6 +7,7 @@ mod conformance;
 mod moderation;
 mod page;
 mod ways;
+mod ws_client;
 
 use std::time::Duration;
 
