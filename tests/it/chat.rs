@@ -3,10 +3,12 @@
 //! the video.
 
 mod abuse;
+mod conformance;
 mod gateway;
 mod moderation;
 mod page;
 mod ways;
+mod ws_client;
 
 use std::time::Duration;
 
