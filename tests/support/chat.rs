@@ -120,6 +120,12 @@ impl Viewer {
         }
     }
 
+    /// Its connection is reset, as by a router that restarts; what it didn't read is lost.
+    pub fn cut(self) {
+        let MaybeTlsStream::Plain(socket) = self.socket.get_ref();
+        socket.set_zero_linger().expect("a socket option");
+    }
+
     fn take(&mut self, text: Value) {
         match text["type"].as_str() {
             Some("message" | "act") => {
