@@ -375,7 +375,12 @@ fn settings(limits: &Limits) -> SessionConfig {
     // Each thread's sort keeps this much free for merging what it spilled: all
     // of them a small part of what the query may use.
     let merge = (limits.memory_bytes / limits.threads.max(1) / 16).min(MERGE_BYTES_MAX);
+    // A join's side that is known to be smaller is held once, and the other side's rows
+    // needn't be sent between threads.
+    let held = limits.memory_bytes / 8;
     SessionConfig::new()
+        .set_usize("datafusion.optimizer.hash_join_single_partition_threshold", held)
+        .set_usize("datafusion.optimizer.hash_join_single_partition_threshold_rows", held / 64)
         .with_sort_spill_reservation_bytes(merge)
         .with_default_catalog_and_schema(CATALOG, SCHEMA)
         .with_create_default_catalog_and_schema(false)
