@@ -139,16 +139,26 @@ impl TryFrom<String> for KeyHash {
 /// # Errors
 /// [`KeyError`] if the file can't be read, written or used.
 pub fn admin_token(data: &Path) -> Result<Secret, KeyError> {
-    let path = data.join(ADMIN_TOKEN_FILE);
-    match std::fs::read_to_string(&path) {
-        Ok(text) if text.trim().len() >= 16 => Ok(Secret(text.trim().to_owned())),
-        Ok(_) => Err(KeyError::Token { path }),
-        Err(error) if error.kind() == ErrorKind::NotFound => {
+    match kept_admin_token(data) {
+        Err(KeyError::File { source, path, .. }) if source.kind() == ErrorKind::NotFound => {
             let token = random_text()?;
             write_private(&path, format!("{token}\n").as_bytes())
                 .map_err(|source| KeyError::File { action: "write", path, source })?;
             Ok(Secret(token))
         }
+        kept => kept,
+    }
+}
+
+/// The admin token that a server keeps in this data directory.
+///
+/// # Errors
+/// [`KeyError`] if the file can't be read or used.
+pub fn kept_admin_token(data: &Path) -> Result<Secret, KeyError> {
+    let path = data.join(ADMIN_TOKEN_FILE);
+    match std::fs::read_to_string(&path) {
+        Ok(text) if text.trim().len() >= 16 => Ok(Secret(text.trim().to_owned())),
+        Ok(_) => Err(KeyError::Token { path }),
         Err(source) => Err(KeyError::File { action: "read", path, source }),
     }
 }

@@ -13,6 +13,7 @@ pub mod dataflow;
 pub mod events;
 pub mod faults;
 pub mod feed;
+pub mod gateway;
 pub mod graph;
 pub mod health;
 pub mod http;

@@ -17,8 +17,10 @@ use http::{Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 use tokio::task::JoinSet;
+
+use crate::tls::{TlsError, trusted};
 
 /// How long an answer may take, its connection included.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
@@ -84,30 +86,14 @@ impl KeyFetcher {
     ///
     /// # Errors
     /// The TLS library has no usable ciphers.
-    pub fn new() -> Result<Self, rustls::Error> {
-        let mut roots = RootCertStore::empty();
-        let found = rustls_native_certs::load_native_certs();
-        let (trusted, _) = roots.add_parsable_certificates(found.certs);
-        if trusted == 0 {
-            tracing::warn!(
-                "this machine trusts no certificates: identity providers can't be asked"
-            );
-        }
-        let ring = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = ClientConfig::builder_with_provider(ring)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Ok(Self { tls: Arc::new(tls) })
+    pub fn new() -> Result<Self, TlsError> {
+        Ok(Self { tls: trusted()? })
     }
 
     async fn get(&self, url: &str) -> Result<Bytes, FetchError> {
         let failed = |error: &dyn Error| FetchError(format!("{url}: {}", chain(error)));
         let uri: Uri = url.parse().map_err(|error: http::uri::InvalidUri| failed(&error))?;
-        let is_tls = uri.scheme_str() == Some("https");
-        let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
-        let stream = Stream::connect(host(&uri), port, is_tls.then_some(&self.tls)).await;
-        let stream = stream.map_err(|error| failed(&error))?;
+        let stream = Stream::open(&uri, &self.tls).await.map_err(|error| failed(&error))?;
         let opened = http1::handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = opened.map_err(|error| failed(&error))?;
         // Ends with this call, however that ends.

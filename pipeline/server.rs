@@ -59,6 +59,8 @@ use crate::videos::{Around, Recorder, RecorderCounts, Tiers, Videos};
 
 pub use self::error::StartError;
 pub use self::listen::Addresses;
+pub(crate) use self::front::Doors;
+pub(crate) use self::listen::{listen, secure};
 
 /// How long streams may take to end when the server stops.
 const END_PATIENCE: Duration = Duration::from_secs(8);

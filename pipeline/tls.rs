@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rustls::ServerConfig;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::sync::watch;
@@ -67,6 +67,28 @@ pub enum TlsError {
     /// Ours, or a name that no certificate can hold.
     #[error("cannot make a certificate: {0}")]
     Make(#[from] rcgen::Error),
+    /// The library's: it has no ciphers.
+    #[error("cannot encrypt: {0}")]
+    Client(#[from] rustls::Error),
+}
+
+/// How we encrypt as a client: to whom this machine trusts, which is read now.
+///
+/// # Errors
+/// [`TlsError::Client`].
+pub fn trusted() -> Result<Arc<ClientConfig>, TlsError> {
+    let mut roots = RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    let (trusted, _) = roots.add_parsable_certificates(found.certs);
+    if trusted == 0 {
+        tracing::warn!("this machine trusts no certificates: nobody can be asked over TLS");
+    }
+    let ring = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = ClientConfig::builder_with_provider(ring)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::new(tls))
 }
 
 /// What tells a changed file from the same one.

@@ -1,9 +1,10 @@
-//! What viewers say on a chat's socket.
+//! What viewers, and gateways for them, say on a chat's socket.
 //!
 //! Enters: texts, from strangers. Leaves: what they mean. Held: nothing. Never here: who
 //! they are, and whether they may.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 /// The longest text of a client in bytes: a message of 500 characters, each escaped, and
 /// a token.
@@ -14,7 +15,7 @@ pub const CLIENT_ID_BYTES_MAX: usize = 64;
 
 /// A text of a client; `type` tells which. Members may be added, and unknown ones are
 /// passed over.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ClientText {
     /// It says who it is.
@@ -30,7 +31,18 @@ pub enum ClientText {
         #[serde(default)]
         client_id: Option<String>,
     },
+    /// A gateway: who came to it and who left since it last said so. Who is there
+    /// twice comes twice.
+    Crowd {
+        /// What the viewers call themselves.
+        entered: Vec<Uuid>,
+        /// The same.
+        left: Vec<Uuid>,
+    },
 }
+
+/// Viewers in one [`ClientText::Crowd`], at most: it stays below [`CLIENT_TEXT_BYTES_MAX`].
+pub const CROWD_MAX: usize = 400;
 
 /// Not such a text. The words are for its sender.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -39,6 +39,10 @@ const READ_PAUSE: Duration = Duration::from_secs(1);
 /// Texts that a room read from the log begins with, the newest.
 const TEXTS: usize = 2000;
 
+/// What is appended at once, in bytes; the log takes twice that. A log that was away for a
+/// while finds much more waiting.
+const APPEND_BYTES: usize = 4 << 20;
+
 /// Broadcasts of a channel whose bans go on in the next one.
 const BROADCASTS: usize = 32;
 
@@ -75,6 +79,9 @@ pub struct Desk {
     rules: Arc<Rules>,
     lanes: RwLock<HashMap<StreamId, Arc<OnceCell<Arc<Lane>>>>>,
     senders: Senders,
+    // Why the log takes nothing more. Rooms are ahead of it since: what they say is known to
+    // them, and not durable.
+    failed: OnceLock<log::Error>,
     // Set once: the loops hold the handler, which holds this.
     flushers: OnceLock<Weak<Flushers>>,
 }
@@ -97,6 +104,7 @@ impl Desk {
             rules,
             lanes: RwLock::default(),
             senders: Senders::default(),
+            failed: OnceLock::new(),
             flushers: OnceLock::new(),
         }
     }
@@ -139,6 +147,14 @@ impl Desk {
     #[must_use]
     pub fn asking(&self) -> usize {
         self.senders.len()
+    }
+
+    /// Whether what is said can become durable.
+    ///
+    /// # Errors
+    /// Why nothing can until the next start.
+    pub fn health(&self) -> Result<(), log::Error> {
+        self.failed.get().map_or(Ok(()), |error| Err(error.clone()))
     }
 
     /// Puts something before the room; `asker` is told what becomes of it.
@@ -204,16 +220,21 @@ impl Desk {
         }
     }
 
-    /// Appends what was decided; waits for a log that is full or away.
+    /// Appends what was decided; waits for a log that is full or away. After a failure nothing
+    /// is durable until the next start, which reads what the log has: neither what comes later
+    /// nor a retry of what failed, which its room knows.
     async fn append(&self, batch: &[Heard]) -> bool {
-        let records = batch.iter().filter_map(record).collect();
-        let appended = journal::append(&*self.log, Topic::Chat, records).await;
-        // It takes nothing more until the next start, which reads what it has.
-        appended
-            .inspect_err(|error| {
+        if self.failed.get().is_some() {
+            return false;
+        }
+        for records in portions(batch.iter().filter_map(record)) {
+            if let Err(error) = journal::append(&*self.log, Topic::Chat, records).await {
                 tracing::error!(%error, "what was said could not be appended to the log");
-            })
-            .is_ok()
+                let _first = self.failed.set(error);
+                return false;
+            }
+        }
+        true
     }
 
     fn told(&self, stream: StreamId, record: ChatRecord, receipt: Receipt, is_durable: bool) {
@@ -358,4 +379,49 @@ fn record(heard: &Heard) -> Option<NewRecord> {
     let partition = Topic::Chat.partition(heard.stream.shard());
     let value = record.encode().ok()?;
     Some(NewRecord::new(partition, heard.stream.0.as_bytes().to_vec(), value))
+}
+
+/// Records in their order, as many at once as are appended at once.
+fn portions(records: impl Iterator<Item = NewRecord>) -> Vec<Vec<NewRecord>> {
+    let (mut portions, mut bytes) = (Vec::new(), 0);
+    for record in records {
+        if portions.is_empty() || bytes + record.weight() > APPEND_BYTES {
+            portions.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += record.weight();
+        if let Some(portion) = portions.last_mut() {
+            portion.push(record);
+        }
+    }
+    portions
+}
+
+#[cfg(test)]
+mod tests {
+    use log::Embedded;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn however_much_waits_is_appended_in_order() {
+        let record = |n: u32| NewRecord::new(0, "room", format!("{n} {}", "x".repeat(2000)));
+        let portions = portions((0..10_000).map(record));
+        assert_eq!(portions.len(), 5, "of 20 MB, which the log doesn't take at once");
+        let place = tempfile::tempdir().unwrap();
+        let log = Embedded::open(place.path()).unwrap();
+        for records in portions {
+            journal::append(&log, Topic::Chat, records).await.unwrap();
+        }
+        let mut at = 0;
+        while at < 10_000 {
+            let records = log.read(Topic::Chat, 0, at, 4096).await.unwrap();
+            for found in records {
+                let value = record(u32::try_from(at).unwrap()).value;
+                assert_eq!((found.offset, found.value), (at, value));
+                at += 1;
+            }
+        }
+        assert!(super::portions(std::iter::empty()).is_empty(), "nothing is no append");
+    }
 }

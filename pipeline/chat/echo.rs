@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use chat::ws::CloseReason;
-use chat::{FlushConfig, Flushers, Handler, Joining, Room, StartError, Who};
+use chat::{FlushConfig, Flushers, Handler, Room, StartError, Who};
 
 /// Longest message: Autobahn's have 16 MiB.
 const MESSAGE_BYTES_MAX: u64 = 64 << 20;
@@ -21,7 +21,7 @@ const RING_BYTES: usize = 4096;
 /// See the module.
 pub struct Echo {
     room: Arc<Room>,
-    flushers: Flushers,
+    flushers: Arc<Flushers>,
 }
 
 impl Echo {
@@ -37,7 +37,7 @@ impl Echo {
             pending_bytes_max: PENDING_BYTES_MAX,
             ..FlushConfig::default()
         };
-        let flushers = Flushers::start(&config, Arc::new(BySender))?;
+        let flushers = Arc::new(Flushers::start(&config, Arc::new(BySender))?);
         Ok(Self { room: Room::new("echo", 0, 0, RING_BYTES), flushers })
     }
 
@@ -47,10 +47,10 @@ impl Echo {
         Arc::clone(&self.room)
     }
 
-    /// Takes somebody in.
-    pub fn join(&self, joining: Joining) {
-        // Whom it has no room for is closed.
-        let _full = self.flushers.join(joining);
+    /// Its loop.
+    #[must_use]
+    pub fn flushers(&self) -> Arc<Flushers> {
+        Arc::clone(&self.flushers)
     }
 
     /// Sends everybody away.

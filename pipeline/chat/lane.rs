@@ -78,6 +78,13 @@ pub struct Notes {
 const PINNABLE: usize = 500;
 
 impl Notes {
+    /// Of a room whose earlier records aren't known, only what they came to.
+    #[must_use]
+    pub fn begin(mode: Mode, pinned: Option<ChatMessage>) -> Self {
+        let recent = pinned.iter().cloned().collect();
+        Self { mode, pinned, recent, ..Self::default() }
+    }
+
     /// Takes a record in.
     pub fn note(&mut self, record: &ChatRecord) {
         match record {

@@ -15,6 +15,7 @@ mod emotes;
 mod lane;
 mod past;
 mod people;
+mod places;
 mod plane;
 mod senders;
 mod settings;
@@ -24,14 +25,15 @@ mod wire;
 pub use desk::{Desk, DeskConfig, OVER, RoomError};
 pub use echo::Echo;
 pub use emotes::{EmoteError, Emotes, Picture};
-pub use lane::{Lane, PlayerTag};
+pub use lane::{Lane, Notes, PlayerTag};
 pub use past::PastError;
 pub use people::{OPERATOR, People};
 pub use plane::{ChatPlane, Heard, HeardBody, Judging, Spoken, SpokenBody};
 pub use senders::{Answer, Asker, PATIENCE};
 pub use settings::{SettingsError, rules};
-pub use sockets::Sockets;
-pub use wire::{Message, Refused, Text, Welcome};
+pub use places::Places;
+pub use sockets::{Guest, Sockets};
+pub use wire::{Message, Refused, Text, Told, ToldWelcome, Welcome};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,6 +65,18 @@ pub struct Chat {
     pub echo: Option<Arc<Echo>>,
 }
 
+/// How viewers are written to.
+#[must_use]
+pub fn flush_config(config: &config::Chat) -> FlushConfig {
+    let defaults = FlushConfig::default();
+    FlushConfig {
+        loops: if config.loops == 0 { defaults.loops } else { config.loops },
+        window: config.window,
+        message_bytes_max: CLIENT_TEXT_BYTES_MAX,
+        ..defaults
+    }
+}
+
 impl Chat {
     /// Starts the loops that write to viewers.
     ///
@@ -75,14 +89,8 @@ impl Chat {
         emotes: Emotes,
     ) -> Result<Self, chat::StartError> {
         let sockets = Sockets::new(Arc::clone(&desk), people.clone(), config.sockets_max);
-        let defaults = FlushConfig::default();
-        let flush = FlushConfig {
-            loops: if config.loops == 0 { defaults.loops } else { config.loops },
-            window: config.window,
-            message_bytes_max: CLIENT_TEXT_BYTES_MAX,
-            ..defaults
-        };
-        let flushers = Arc::new(Flushers::start(&flush, Arc::clone(&sockets) as _)?);
+        let flushers = Flushers::start(&flush_config(config), Arc::clone(&sockets) as _)?;
+        let flushers = Arc::new(flushers);
         desk.answer_by(&flushers);
         sockets.answer_by(&flushers);
         let echo = (config.enabled && config.echo).then(Echo::start).transpose()?.map(Arc::new);

@@ -12,10 +12,7 @@
 //! - **Never here**: waiting. These methods run in loops that serve thousands.
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::Duration;
 
 use accounts::Session;
 use chat::{ConnectionId, Flushers, Handler, Left, Position, UserTag, Who};
@@ -27,16 +24,12 @@ use tokio::runtime::Handle;
 use super::desk::Desk;
 use super::lane::Lane;
 use super::people::People;
+use super::places::Places;
 use super::senders::Asker;
 use super::wire::{Refused, Text, Welcome};
 
 /// Texts that wait for a viewer's hello; more are refused.
 const WAITING_MAX: usize = 32;
-
-/// What a room's viewers are spread over when all of them come back at once.
-const RETRY_MIN: Duration = Duration::from_millis(200);
-const RETRY_PER_THOUSAND: Duration = Duration::from_millis(300);
-const RETRY_MAX: Duration = Duration::from_secs(30);
 
 /// Who a viewer is.
 enum Voice {
@@ -44,6 +37,17 @@ enum Voice {
     Coming(Vec<String>),
     /// Known.
     Known(Arc<Session>),
+    /// A gateway, with the viewers who are there, each as often as it is.
+    Gateway(HashMap<UserTag, u32>),
+}
+
+/// Who somebody is whom the upgrade showed to be so.
+#[derive(Clone)]
+pub enum Guest {
+    /// This user.
+    User(Arc<Session>),
+    /// A gateway; it isn't a viewer, but speaks for its own.
+    Gateway,
 }
 
 /// See the module.
@@ -52,11 +56,11 @@ pub struct Sockets {
     people: People,
     runtime: Handle,
     voices: Mutex<HashMap<ConnectionId, Voice>>,
-    // Sessions that came with the upgrade, until the viewer is in the room.
-    arrivals: Mutex<HashMap<UserTag, Arc<Session>>>,
-    // Viewers, and those on their way; how many there may be.
-    taken: AtomicU64,
-    places: u64,
+    // Who showed with the upgrade who they are, until they are in the room.
+    arrivals: Mutex<HashMap<UserTag, Guest>>,
+    /// Of viewers, and of those on their way. Each is given back by the viewer's leaving,
+    /// or by whoever sees that it never came.
+    pub places: Places,
     flushers: OnceLock<Weak<Flushers>>,
     own: OnceLock<Weak<Self>>,
 }
@@ -71,8 +75,7 @@ impl Sockets {
             runtime: Handle::current(),
             voices: Mutex::default(),
             arrivals: Mutex::default(),
-            taken: AtomicU64::new(0),
-            places,
+            places: Places::new(places),
             flushers: OnceLock::new(),
             own: OnceLock::new(),
         });
@@ -85,28 +88,10 @@ impl Sockets {
         let _already = self.flushers.set(Arc::downgrade(flushers));
     }
 
-    /// Takes a place; false: there is none. Each is given back once, by the viewer's
-    /// leaving, or by [`Sockets::give_back`] for one that never came.
-    #[must_use]
-    pub fn take_place(&self) -> bool {
-        let more = |taken| (taken < self.places).then_some(taken + 1);
-        self.taken.fetch_update(Relaxed, Relaxed, more).is_ok()
-    }
-
-    /// A viewer that had a place didn't come.
-    pub fn give_back(&self) {
-        self.taken.fetch_sub(1, Relaxed);
-    }
-
-    /// Viewers, and those on their way.
-    pub fn taken(&self) -> u64 {
-        self.taken.load(Relaxed)
-    }
-
-    /// The viewer with this tag, which nobody else may have, is this user: the upgrade
+    /// The viewer with this tag, which nobody else may have, is this one: the upgrade
     /// showed it.
-    pub fn expect(&self, tag: UserTag, session: Session) {
-        self.arrivals.lock().insert(tag, Arc::new(session));
+    pub fn expect(&self, tag: UserTag, guest: Guest) {
+        self.arrivals.lock().insert(tag, guest);
     }
 
     /// The viewer with this tag didn't come.
@@ -114,7 +99,7 @@ impl Sockets {
         self.arrived(tag);
     }
 
-    fn arrived(&self, tag: UserTag) -> Option<Arc<Session>> {
+    fn arrived(&self, tag: UserTag) -> Option<Guest> {
         self.arrivals.lock().remove(&tag)
     }
 
@@ -180,6 +165,9 @@ impl Sockets {
                 let (asked, body) = self.people.said(lane, session, message, client_id);
                 self.desk.put(lane, asked, body, asker);
             }
+            Ok(ClientText::Crowd { .. }) => {
+                refuse(403, "gateway", "only gateways say who is there", None);
+            }
         }
     }
 }
@@ -187,26 +175,22 @@ impl Sockets {
 impl Handler for Sockets {
     fn joined(&self, who: Who<'_>, at: &Position) -> Option<String> {
         let lane = self.lane(who)?;
-        let viewers = lane.viewers();
-        let retry_ms = retry_ms(viewers, who.id);
-        let welcome = lane.notes(|notes| {
-            let welcome = Welcome {
-                epoch: at.epoch.to_string(),
-                seq: at.seq,
-                recovered: at.recovered,
-                retry_ms,
-                mode: &notes.mode,
-                pinned: notes.pinned.as_ref().map(Into::into),
-                viewers,
-            };
-            Text::Welcome(welcome).json()
-        });
-        if let Some(session) = self.arrived(who.user) {
-            // Through the loop's inbox: behind the welcome.
-            self.reply(who.id, &self.people.you(&lane, &session).json());
-            self.voices.lock().insert(who.id, Voice::Known(session));
+        match self.arrived(who.user) {
+            Some(Guest::User(session)) => {
+                // Through the loop's inbox: behind the welcome.
+                self.reply(who.id, &self.people.you(&lane, &session).json());
+                self.voices.lock().insert(who.id, Voice::Known(session));
+            }
+            Some(Guest::Gateway) => {
+                lane.room.presence().leave(who.user);
+                self.voices.lock().insert(who.id, Voice::Gateway(HashMap::new()));
+            }
+            None => {}
         }
-        Some(welcome)
+        let viewers = lane.viewers();
+        Some(lane.notes(|notes| {
+            Text::Welcome(Welcome::new(who.id, at, notes, viewers)).json()
+        }))
     }
 
     fn text(&self, who: Who<'_>, text: &str) {
@@ -219,21 +203,39 @@ impl Handler for Sockets {
                 return who.reply(&Text::Refused(Refused::busy(None)).json());
             }
             Some(Voice::Known(session)) => Some(Arc::clone(session)),
+            Some(Voice::Gateway(crowd)) => return report(who, text, crowd),
             None => None,
         };
         self.heard(who.id, &lane, session.as_ref(), text);
     }
 
     fn left(&self, who: Who<'_>, _why: &Left) {
-        self.voices.lock().remove(&who.id);
-        self.give_back();
+        if let Some(Voice::Gateway(crowd)) = self.voices.lock().remove(&who.id) {
+            // It says so again when it comes back.
+            for (tag, times) in crowd {
+                (0..times).for_each(|_| who.room.presence().leave(tag));
+            }
+        }
+        self.places.give_back();
     }
 }
 
-/// When one of so many viewers should come back, lest all come at once.
-fn retry_ms(viewers: usize, id: ConnectionId) -> u32 {
-    let spread = (RETRY_PER_THOUSAND * (viewers as u32 / 1000 + 1)).min(RETRY_MAX);
-    // Spread evenly over those who come one after the other, the same for one connection.
-    let place = blake3::hash(format!("{id:?}").as_bytes()).as_bytes()[0];
-    (RETRY_MIN + spread * u32::from(place) / 256).as_millis() as u32
+/// A gateway says who came to it and who left.
+fn report(who: Who<'_>, text: &str, crowd: &mut HashMap<UserTag, u32>) {
+    let Ok(ClientText::Crowd { entered, left }) = ClientText::parse(text) else {
+        let detail = "a gateway says who is there, and nothing else";
+        return who.reply(&Text::Refused(Refused::plain(400, "malformed", detail, None)).json());
+    };
+    for tag in entered.into_iter().map(|tag| UserTag(tag.as_u128())) {
+        *crowd.entry(tag).or_default() += 1;
+        who.room.presence().enter(tag);
+    }
+    for tag in left.into_iter().map(|tag| UserTag(tag.as_u128())) {
+        let Some(times) = crowd.get_mut(&tag) else { continue };
+        *times -= 1;
+        if *times == 0 {
+            crowd.remove(&tag);
+        }
+        who.room.presence().leave(tag);
+    }
 }

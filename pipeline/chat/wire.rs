@@ -1,13 +1,27 @@
 //! The texts that a socket carries, and those of polling and history: JSON, each with
 //! its `type`. The README has them all.
 //!
-//! Enters: records and answers. Leaves: texts. Held: nothing. Never here: who gets them.
+//! Enters: records and answers; at a gateway, the texts of others. Leaves: texts, and for
+//! the gateway the records that they tell of. Held: nothing. Never here: who gets them.
 
 use std::borrow::Cow;
 
+use std::time::Duration;
+
+use chat::{ConnectionId, Position};
 use moderate::{Receipt, Refusal};
-use records::{Act, Badge, ChatMessage, ChatRecord, EmoteRange, MessageId, Mode, UserId};
-use serde::Serialize;
+use records::{
+    Act, Badge, CHAT_VERSION, ChatAct, ChatMessage, ChatRecord, EmoteRange, MessageId, Mode,
+    StreamId, UserId,
+};
+use serde::{Deserialize, Serialize};
+
+use super::lane::Notes;
+
+/// What a room's viewers are spread over when all of them come back at once.
+const RETRY_MIN: Duration = Duration::from_millis(200);
+const RETRY_PER_THOUSAND: Duration = Duration::from_millis(300);
+const RETRY_MAX: Duration = Duration::from_secs(30);
 
 /// What everybody in a room is told, and what one viewer is.
 #[derive(Serialize)]
@@ -112,6 +126,30 @@ pub struct Refused<'a> {
     pub retry_after_s: Option<u64>,
 }
 
+impl<'a> Welcome<'a> {
+    /// To the viewer `id`, who stands at `at` in a room of so many.
+    #[must_use]
+    pub fn new(id: ConnectionId, at: &Position, notes: &'a Notes, viewers: usize) -> Self {
+        Self {
+            epoch: at.epoch.to_string(),
+            seq: at.seq,
+            recovered: at.recovered,
+            retry_ms: retry_ms(viewers, id),
+            mode: &notes.mode,
+            pinned: notes.pinned.as_ref().map(Into::into),
+            viewers,
+        }
+    }
+}
+
+/// When one of so many viewers should come back, lest all come at once.
+fn retry_ms(viewers: usize, id: ConnectionId) -> u32 {
+    let spread = (RETRY_PER_THOUSAND * (viewers as u32 / 1000 + 1)).min(RETRY_MAX);
+    // Spread evenly over those who come one after the other, the same for one connection.
+    let place = blake3::hash(format!("{id:?}").as_bytes()).as_bytes()[0];
+    (RETRY_MIN + spread * u32::from(place) / 256).as_millis() as u32
+}
+
 impl<'a> From<&'a ChatMessage> for Message<'a> {
     fn from(message: &'a ChatMessage) -> Self {
         Self {
@@ -181,9 +219,109 @@ impl Text<'_> {
     }
 }
 
+/// A text of another server's room, as a gateway reads it.
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Told {
+    /// As [`Text::Message`].
+    Message(ToldMessage),
+    /// As [`Text::Act`].
+    Act {
+        /// Its place in the room.
+        seq: u64,
+        /// Who did it.
+        by: UserId,
+        /// When.
+        sent_at_us: u64,
+        /// What.
+        act: Act,
+    },
+    /// As [`Text::Welcome`].
+    Welcome(ToldWelcome),
+    /// As [`Text::Viewers`].
+    Viewers {
+        /// Each counts once.
+        viewers: usize,
+    },
+    /// What is of no use to a gateway.
+    #[serde(other)]
+    Other,
+}
+
+/// As [`Message`].
+#[derive(Deserialize)]
+pub struct ToldMessage {
+    seq: u64,
+    message_id: MessageId,
+    user_id: UserId,
+    name: String,
+    sent_at_us: u64,
+    message: String,
+    #[serde(default)]
+    emotes: Vec<EmoteRange>,
+    #[serde(default)]
+    badges: Vec<Badge>,
+}
+
+/// As [`Welcome`], without what is meant for one viewer.
+#[derive(Deserialize)]
+pub struct ToldWelcome {
+    /// The room's life, a number.
+    pub epoch: String,
+    /// The number before what comes next.
+    pub seq: u64,
+    /// Whether all that came after what the gateway has will follow.
+    pub recovered: bool,
+    /// Who may write.
+    pub mode: Mode,
+    /// The message above the others.
+    pub pinned: Option<ToldMessage>,
+    /// How many watch or read.
+    pub viewers: usize,
+}
+
+impl ToldMessage {
+    /// The message, but for its sender's own name for it, which nobody is told.
+    #[must_use]
+    pub fn message(self, stream_id: StreamId) -> ChatMessage {
+        ChatMessage {
+            v: CHAT_VERSION,
+            stream_id,
+            seq: self.seq,
+            message_id: self.message_id,
+            user_id: self.user_id,
+            name: self.name,
+            sent_at_us: self.sent_at_us,
+            text: self.message,
+            emotes: self.emotes,
+            badges: self.badges,
+            client_id: None,
+        }
+    }
+}
+
+impl Told {
+    /// The record that a text with a number tells of; an act's own identifier isn't told.
+    #[must_use]
+    pub fn record(self, stream_id: StreamId) -> Option<ChatRecord> {
+        match self {
+            Self::Message(message) => Some(ChatRecord::Message(message.message(stream_id))),
+            Self::Act { seq, by, sent_at_us, act } => Some(ChatRecord::Act(ChatAct {
+                v: CHAT_VERSION,
+                stream_id,
+                seq,
+                act_id: MessageId(uuid::Uuid::nil()),
+                by,
+                sent_at_us,
+                act,
+            })),
+            Self::Welcome(_) | Self::Viewers { .. } | Self::Other => None,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use records::{CHAT_VERSION, ChatAct, StreamId};
     use uuid::Uuid;
 
     use super::*;
@@ -221,5 +359,47 @@ mod tests {
             Text::from(&act).json(),
             r#"{"type":"act","seq":8,"by":"00000000-0000-0000-0000-000000000007","sent_at_us":10,"act":{"kind":"delete","seq":7}}"#
         );
+    }
+    #[test]
+    fn a_gateway_reads_what_a_room_says() {
+        let id = Uuid::from_u128(7);
+        let mut message = ChatMessage {
+            v: CHAT_VERSION,
+            stream_id: StreamId(id),
+            seq: 7,
+            message_id: MessageId(id),
+            user_id: UserId(id),
+            name: "a \"quoted\" name".into(),
+            sent_at_us: 9,
+            text: "hi :wave:".into(),
+            emotes: vec![EmoteRange { start: 3, end: 9, id: "wave".into() }],
+            badges: vec![Badge::Moderator],
+            client_id: Some("not for others".into()),
+        };
+        let told = |text: String| serde_json::from_str::<Told>(&text).unwrap();
+        let read = told(Text::Message((&message).into()).json()).record(StreamId(id));
+        message.client_id = None;
+        assert_eq!(read, Some(ChatRecord::Message(message.clone())));
+
+        let act = Act::Pin { seq: 7 };
+        let text = Text::Act { seq: 8, by: UserId(id), sent_at_us: 10, act: &act };
+        let Some(ChatRecord::Act(read)) = told(text.json()).record(StreamId(id)) else { panic!() };
+        assert_eq!((read.seq, read.act), (8, act));
+
+        let notes = Notes::begin(Mode { slow_s: Some(5), ..Mode::default() }, Some(message.clone()));
+        let welcome = Welcome {
+            epoch: "77".into(),
+            seq: 6,
+            recovered: true,
+            retry_ms: 200,
+            mode: &notes.mode,
+            pinned: notes.pinned.as_ref().map(Into::into),
+            viewers: 3,
+        };
+        let Told::Welcome(read) = told(Text::Welcome(welcome).json()) else { panic!() };
+        assert_eq!((read.epoch.as_str(), read.seq, read.recovered, read.viewers), ("77", 6, true, 3));
+        assert_eq!((read.mode, read.pinned.unwrap().message(StreamId(id))), (notes.mode, message));
+        assert!(matches!(told(r#"{"type":"you","more":1}"#.into()), Told::Other));
+        assert!(matches!(told(r#"{"type":"viewers","viewers":9}"#.into()), Told::Viewers { viewers: 9 }));
     }
 }

@@ -2,8 +2,10 @@
 
 mod client;
 mod cluster;
+mod gateway;
 mod replay;
 mod serve;
+mod settings;
 mod sql;
 mod tools;
 
@@ -23,6 +25,8 @@ pub struct Cli {
 enum Command {
     /// Run the server.
     Serve(serve::Serve),
+    /// Run the front of a server's chat: sockets for rooms that one process can't hold.
+    Gateway(gateway::GatewayCommand),
     /// Publish a file over RTMP in real time, once or many times at once.
     Publish(tools::Publish),
     /// Publish a recording of a server once more.
@@ -53,6 +57,7 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Serve(command) => command.run(),
+            Command::Gateway(command) => command.run(),
             Command::Publish(command) => command.run(),
             Command::Replay(command) => command.run(),
             Command::Watch(command) => command.run(),

@@ -7,9 +7,11 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use clients::{Clip, PublishOptions, Stop};
+use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::config::{Config, LogFormat};
+use super::settings::{Settings, loopback, shown, start_logging};
+use crate::config::Config;
 use crate::server::Server;
 
 /// `millstream serve`. Flags win over the environment, which wins over the file.
@@ -20,51 +22,6 @@ pub struct Serve {
     /// Publish this file in a loop through our own RTMP port, and print the page to open.
     #[arg(long, value_name = "FILE")]
     demo: Option<PathBuf>,
-}
-
-/// Where settings come from.
-#[derive(Args)]
-struct Settings {
-    /// Configuration file (TOML); pipeline/config.example.toml explains every key.
-    #[arg(long, value_name = "FILE", env = "MILLSTREAM_CONFIG")]
-    config: Option<PathBuf>,
-    /// Data directory (data.dir).
-    #[arg(long, value_name = "DIR")]
-    data: Option<String>,
-    /// Where HTTP is served (http.listen).
-    #[arg(long, value_name = "ADDR")]
-    http: Option<String>,
-    /// Where publishers connect (rtmp.listen).
-    #[arg(long, value_name = "ADDR")]
-    rtmp: Option<String>,
-    /// Data-plane workers at the start (pipeline.workers).
-    #[arg(long, value_name = "N")]
-    workers: Option<String>,
-    /// Any other key, as in the file: --set hls.dvr=10m.
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
-}
-
-impl Settings {
-    fn load(self) -> anyhow::Result<Config> {
-        let mut flags = Vec::new();
-        let named = [
-            ("data.dir", self.data),
-            ("http.listen", self.http),
-            ("rtmp.listen", self.rtmp),
-            ("pipeline.workers", self.workers),
-        ];
-        for (key, value) in named {
-            flags.extend(value.map(|value| (key.to_owned(), value)));
-        }
-        for pair in self.set {
-            let (key, value) = pair
-                .split_once('=')
-                .with_context(|| format!("--set {pair}: expected KEY=VALUE"))?;
-            flags.push((key.to_owned(), value.to_owned()));
-        }
-        Ok(Config::load(self.config.as_deref(), &crate::config::environment(), &flags)?)
-    }
 }
 
 impl Serve {
@@ -80,6 +37,9 @@ impl Serve {
 }
 
 async fn serve(config: Config, demo: Option<PathBuf>) -> anyhow::Result<()> {
+    // Where files may grow only so far (ulimit -f), a write beyond that fails as on a full disk,
+    // and doesn't end the process. The handler stays when this is dropped.
+    let _handled = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?;
     let server = Server::start(&config).await?;
     println!("millstream {}", env!("CARGO_PKG_VERSION"));
     println!("  pages    http://{}/", shown(server.at.http));
@@ -137,31 +97,6 @@ async fn start_demo(server: &Server, file: &PathBuf, stop: Stop) -> anyhow::Resu
     println!();
     println!("  Open     http://{}/watch/{}", shown(server.at.http), entry.stream_id);
     Ok(())
-}
-
-fn loopback(address: std::net::SocketAddr) -> std::net::IpAddr {
-    if address.ip().is_unspecified() { std::net::Ipv4Addr::LOCALHOST.into() } else { address.ip() }
-}
-
-/// An address that can be typed into a browser.
-fn shown(address: std::net::SocketAddr) -> String {
-    std::net::SocketAddr::new(loopback(address), address.port()).to_string()
-}
-
-fn start_logging(config: &Config) {
-    use tracing_subscriber::EnvFilter;
-    // The store tells of its housekeeping at info; that is for its developers. Delta's
-    // kernel prints every table it opens, and what fails there is an error of ours, as
-    // are requests to a store that are sent again.
-    let quiet = "fjall=warn,lsm_tree=warn,buoyant_kernel=off,deltalake_core=warn,datafusion=warn,\
-                 object_store=warn";
-    let directives = format!("{quiet},{}", config.log.level);
-    let filter = EnvFilter::try_new(directives).unwrap_or_else(|_| EnvFilter::new("info"));
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match config.log.format {
-        LogFormat::Json => subscriber.json().init(),
-        LogFormat::Text => subscriber.with_target(false).init(),
-    }
 }
 
 /// `millstream config`.

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use http::Uri;
 use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::rt::TokioIo;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -131,6 +133,49 @@ impl Stream {
         tokio::time::timeout(CONNECT_TIMEOUT, connecting)
             .await
             .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "connecting took over 10 s"))?
+    }
+}
+
+impl Stream {
+    /// Connects to where a URL points; `https` and `wss` are over TLS.
+    ///
+    /// # Errors
+    /// The URL has no host, or as [`Stream::connect`].
+    pub async fn open(url: &Uri, tls: &Arc<ClientConfig>) -> io::Result<Self> {
+        let host = url.host().ok_or_else(|| io::Error::other("the URL has no host"))?;
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let is_tls = matches!(url.scheme_str(), Some("https" | "wss"));
+        let port = url.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
+        Self::connect(host, port, is_tls.then_some(tls)).await
+    }
+}
+
+/// Connects hyper's clients to where their URLs point.
+#[derive(Clone)]
+pub struct Connector {
+    tls: Arc<ClientConfig>,
+}
+
+impl Connector {
+    /// One that encrypts so where a URL asks for it.
+    #[must_use]
+    pub fn new(tls: Arc<ClientConfig>) -> Self {
+        Self { tls }
+    }
+}
+
+impl tower::Service<Uri> for Connector {
+    type Response = TokioIo<Stream>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<TokioIo<Stream>>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, url: Uri) -> Self::Future {
+        let tls = Arc::clone(&self.tls);
+        Box::pin(async move { Ok(TokioIo::new(Stream::open(&url, &tls).await?)) })
     }
 }
 

@@ -263,7 +263,7 @@ pub const KEYS: &[Key] = &[
     key("chat.loops", Kind::Integer(0, 256), "0",
         "Threads that write to viewers. 0: one per core."),
     key("chat.sockets_max", Kind::Integer(1, 10_000_000), "15000",
-        "Viewers on sockets, in all rooms together; further ones are told to poll, which they do. Each takes an open file: keep some thousand below the system's limit for one process (ulimit -n)."),
+        "Viewers on sockets, in all rooms together; further ones are told to poll, which they do. Each takes an open file, over TLS three: keep some thousand below the system's limit for one process (ulimit -n)."),
     key("chat.ring", Kind::Size(64 * KIB, GIB), r#""1MiB""#,
         "What each room holds in memory at most, for viewers who come back and for those who scroll up; older messages come from the lake. Only busy rooms use all of it."),
     key("chat.chars_max", Kind::Integer(1, 500), "500",

@@ -29,7 +29,7 @@ use super::body::{Body, read};
 use super::player::player;
 use super::upgrade::websocket;
 use super::{App, Problem};
-use crate::chat::{Answer, Asker, Lane, OPERATOR, PATIENCE, RoomError};
+use crate::chat::{Answer, Asker, Guest, Lane, OPERATOR, PATIENCE, RoomError};
 
 /// The longest a poll waits.
 const POLL_MAX: Duration = Duration::from_secs(30);
@@ -46,6 +46,35 @@ pub struct Since {
     epoch: Option<String>,
     seq: Option<u64>,
     viewer: Option<Uuid>,
+    /// Whether it is a gateway, which begins with the oldest text that is held.
+    #[serde(default)]
+    gateway: bool,
+}
+
+impl Since {
+    /// What the viewer calls itself; it says nothing of who it is.
+    pub fn viewer(&self) -> Option<UserTag> {
+        self.viewer.map(|viewer| UserTag(viewer.as_u128()))
+    }
+
+    /// Where it goes on.
+    pub fn start(&self) -> Start {
+        match start(self.epoch.as_deref(), self.seq) {
+            Start::Live if self.gateway => Start::Oldest,
+            start => start,
+        }
+    }
+}
+
+/// A tag that nobody else has.
+pub fn new_tag() -> UserTag {
+    UserTag(Uuid::now_v7().as_u128())
+}
+
+/// As many are there as may be: the page then polls.
+pub fn full() -> Problem {
+    let detail = "there are as many chat connections as this server takes; poll instead";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).code("full").retry_after(30)
 }
 
 /// `GET …/chat/subscribe`.
@@ -57,47 +86,48 @@ pub async fn subscribe(
     mut request: axum::extract::Request,
 ) -> Result<Response, Problem> {
     let lane = lane(&app, stream).await?;
-    let session = match auth::asker(&app, request.headers()).await? {
-        Some(Caller::User(session)) => Some(session),
+    let guest = match auth::asker(&app, request.headers()).await? {
+        Some(Caller::Operator) if since.gateway => Some(Guest::Gateway),
+        _ if since.gateway => {
+            return Err(Problem::new(StatusCode::FORBIDDEN, "a gateway shows the admin token"));
+        }
+        Some(Caller::User(session)) => Some(Guest::User(Arc::new(session))),
         Some(Caller::Operator) | None => None,
     };
     let (answer, coming) = websocket(&mut request)?;
-    if !app.chat.sockets.take_place() {
-        let full = Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "there are as many chat connections as this server takes; poll instead",
-        );
-        return Err(full.code("full").retry_after(30));
+    if !app.chat.sockets.places.take() {
+        return Err(full());
     }
-    // A tag that the client chose says nothing of who it is: a session waits under ours.
-    let tag = match since.viewer.filter(|_| session.is_none()) {
-        Some(viewer) => {
-            let tag = UserTag(viewer.as_u128());
+    // A tag that the client chose says nothing of who it is: guests wait under ours.
+    let tag = match since.viewer().filter(|_| guest.is_none()) {
+        Some(tag) => {
             lane.watches(tag, player(peer, request.headers()));
             tag
         }
-        None => UserTag(Uuid::now_v7().as_u128()),
+        None => new_tag(),
     };
-    let start = start(since.epoch.as_deref(), since.seq);
-    let room = lane.room.clone();
-    tokio::spawn(async move {
-        let sockets = &app.chat.sockets;
+    if let Some(guest) = guest {
+        app.chat.sockets.expect(tag, guest);
+    }
+    let flushers = Arc::clone(&app.chat.flushers);
+    coming.bring(flushers, (Arc::clone(&lane.room), tag, since.start()), move || {
+        app.chat.sockets.unexpect(tag);
         // Whoever doesn't come to the end of it gives its place to another.
-        let Some(joining) = coming.joining(room, tag, start).await else {
-            return sockets.give_back();
-        };
-        let is_known = session.is_some();
-        if let Some(session) = session {
-            sockets.expect(tag, session);
-        }
-        if app.chat.flushers.join(joining).is_err() {
-            sockets.give_back();
-            if is_known {
-                sockets.unexpect(tag);
-            }
-        }
+        app.chat.sockets.places.give_back();
     });
     Ok(answer)
+}
+
+/// `GET …/chat/you`: who the caller is in the room; what a socket is told after its hello.
+pub async fn you(
+    State(app): State<App>,
+    Path(stream): Path<StreamId>,
+    caller: Caller,
+) -> Result<Response, Problem> {
+    let session = caller.session()?;
+    let lane = lane(&app, stream).await?;
+    let you = app.chat.people.you(&lane, session).json();
+    Ok(([(header::CONTENT_TYPE, "application/json")], you).into_response())
 }
 
 /// `POST …/chat`.
@@ -350,12 +380,8 @@ pub async fn echo(
     let echo = app.chat.echo.clone();
     let echo = echo.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "nothing is here"))?;
     let (answer, coming) = websocket(&mut request)?;
-    tokio::spawn(async move {
-        // Nobody is anybody here.
-        if let Some(joining) = coming.joining(echo.room(), UserTag(0), Start::Live).await {
-            echo.join(joining);
-        }
-    });
+    // Nobody is anybody here.
+    coming.bring(echo.flushers(), (echo.room(), UserTag(0), Start::Live), || {});
     Ok(answer)
 }
 

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use chat::Totals;
 use http::{StatusCode, header};
 
 use super::{App, Problem, cluster};
@@ -32,7 +33,7 @@ pub async fn ready(State(app): State<App>) -> Result<String, Problem> {
         let why = "the data plane is stopped; start it with `millstream scale 1`";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, why));
     }
-    if let Err(why) = app.log.health() {
+    if let Err(why) = app.log.health().and_then(|()| app.chat.desk.health()) {
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, why.to_string()));
     }
     let mut ready = "ready".to_owned();
@@ -88,13 +89,17 @@ fn accounts(app: &App, text: &mut Exposition) {
 }
 
 fn chat(app: &App, text: &mut Exposition) {
-    let totals = app.chat.flushers.totals();
     text.family("millstream_chat_rooms", "gauge", "Rooms that somebody is in or wrote to.")
         .sample(&[], app.chat.desk.rooms().len());
-    text.family("millstream_chat_sockets", "gauge", "Viewers on sockets, and those on their way.")
-        .sample(&[], app.chat.sockets.taken());
     text.family("millstream_chat_asking", "gauge", "What was said and isn't answered yet.")
         .sample(&[], app.chat.desk.asking());
+    sockets(text, app.chat.sockets.places.taken(), &app.chat.flushers.totals());
+}
+
+/// Of a server's viewers on sockets, or a gateway's.
+pub fn sockets(text: &mut Exposition, taken: u64, totals: &Totals) {
+    text.family("millstream_chat_sockets", "gauge", "Viewers on sockets, and those on their way.")
+        .sample(&[], taken);
     text.family("millstream_chat_writes_total", "counter", "Writes to sockets of what rooms say.")
         .sample(&[], totals.writes);
     text.family("millstream_chat_bytes_total", "counter", "Bytes of these.")

@@ -6,11 +6,13 @@
 mod auth;
 mod base;
 mod body;
+mod carry;
 mod channels;
 mod chat;
 mod cluster;
 mod cold;
 mod download;
+mod gateway;
 mod live;
 mod metrics;
 mod outlet;
@@ -45,6 +47,7 @@ use sinks::hls::Origin;
 use sinks::hls::vod::Library;
 use sources::rtmp::RtmpMeters;
 
+pub use gateway::gateway;
 pub use problem::Problem;
 pub use server::serve;
 pub use sql::ARROW;
@@ -159,6 +162,7 @@ pub fn router(app: App) -> Router {
         .route("/api/streams/{id}/viewers", get(chat::viewers))
         .route("/api/streams/{id}/chat", get(chat::history).post(chat::say))
         .route("/api/streams/{id}/chat/subscribe", get(chat::subscribe))
+        .route("/api/streams/{id}/chat/you", get(chat::you))
         .route("/api/streams/{id}/chat/poll", get(chat::poll))
         .route("/api/streams/{id}/chat/events", get(chat::events))
         .route("/api/streams/{id}/chat/acts", post(chat::act))

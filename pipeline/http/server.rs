@@ -43,11 +43,11 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long open requests may take to finish when the server stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Serves until `stop` turns true, then lets open requests finish.
+/// Serves until `stop` turns true, then lets open requests finish. A gateway has no app.
 pub async fn serve(
     listener: TcpListener,
     tls: Option<TlsConfig>,
-    app: App,
+    app: Option<App>,
     router: Router,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -138,7 +138,8 @@ async fn speak(
 
 #[derive(Clone)]
 struct Service {
-    app: App,
+    /// None: there is nothing to watch here.
+    app: Option<App>,
     router: Router,
     is_tls: bool,
     /// Of the connection, if it is one that files can be sent on.
@@ -151,11 +152,13 @@ impl Service {
         mut request: Request<Incoming>,
         peer: SocketAddr,
     ) -> Result<Response<Body>, Infallible> {
-        if request.uri().path().starts_with(live::PREFIX) {
-            return Ok(live::respond(&self.app, &request, peer, self.places.as_ref()).await);
-        }
-        if request.uri().path().starts_with(vod::PREFIX) {
-            return Ok(vod::respond(&self.app, &request, self.places.as_ref()).await);
+        if let Some(app) = &self.app {
+            if request.uri().path().starts_with(live::PREFIX) {
+                return Ok(live::respond(app, &request, peer, self.places.as_ref()).await);
+            }
+            if request.uri().path().starts_with(vod::PREFIX) {
+                return Ok(vod::respond(app, &request, self.places.as_ref()).await);
+            }
         }
         request.extensions_mut().insert(peer);
         if self.is_tls {

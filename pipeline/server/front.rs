@@ -18,14 +18,23 @@ use crate::http::{self, App};
 use crate::settings;
 
 /// Tasks, and the word that ends them.
-struct Doors {
+pub(crate) struct Doors {
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
 }
 
 impl Doors {
-    fn new() -> Self {
+    /// None yet.
+    pub(crate) fn new() -> Self {
         Self { stop: watch::Sender::new(false), tasks: JoinSet::new() }
+    }
+
+    /// One more; its task ends soon after what it is given turns true.
+    pub(crate) fn open<F>(&mut self, serve: impl FnOnce(watch::Receiver<bool>) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.tasks.spawn(serve(self.stop.subscribe()));
     }
 
     /// Resolves when they are to close.
@@ -36,7 +45,8 @@ impl Doors {
         }
     }
 
-    async fn close(&mut self) {
+    /// Ends them, and waits for it.
+    pub(crate) async fn close(&mut self) {
         self.stop.send_replace(true);
         while self.tasks.join_next().await.is_some() {}
     }
@@ -73,7 +83,7 @@ impl Front {
         let router = http::router(app.clone());
         for (listener, tls) in with_secured(sockets.http, sockets.https) {
             let (app, router) = (app.clone(), router.clone());
-            viewers.tasks.spawn(http::serve(listener, tls, app, router, viewers.stop.subscribe()));
+            viewers.open(|stop| http::serve(listener, tls, Some(app), router, stop));
         }
         if let Some(listener) = sockets.postgres {
             let entrance = settings::entrance(config, app, http, b"postgresql")?;

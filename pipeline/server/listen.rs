@@ -13,7 +13,7 @@ use crate::config::{Config, Tls};
 use crate::tls::Certificate;
 
 /// A socket, and the certificate that is shown there.
-pub(super) type Secured = (TcpListener, TlsConfig);
+pub(crate) type Secured = (TcpListener, TlsConfig);
 
 /// Where people and programs come in.
 pub(super) struct Sockets {
@@ -68,7 +68,8 @@ impl Sockets {
     }
 }
 
-async fn listen(what: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+/// Begins to listen.
+pub(crate) async fn listen(what: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
     let failed = |source| StartError::Listen { what, address, source };
     TcpListener::bind(address).await.map_err(failed)
 }
@@ -84,7 +85,7 @@ async fn maybe(
 }
 
 /// A listener with a certificate, if one is configured.
-async fn secure(
+pub(crate) async fn secure(
     what: &'static str,
     tls: Option<&Tls>,
     protocols: &[&[u8]],

@@ -1,6 +1,7 @@
 //! Accounts by the API of the real binary: the life of one, roles, floods, and
 //! what nobody gets to see.
 
+mod storms;
 mod streams;
 mod tokens;
 

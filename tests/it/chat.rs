@@ -4,8 +4,12 @@
 
 mod abuse;
 mod conformance;
+mod faults;
+mod gateway;
 mod moderation;
 mod page;
+mod slow;
+mod storms;
 mod ways;
 mod ws_client;
 
@@ -36,17 +40,38 @@ async fn post(server: &Server, person: &Person, stream: &Stream, said: Value) ->
     answer.json()
 }
 
-/// Says it until it is told that it is there, as clients have to.
-async fn heard(server: &Server, person: &Person, stream: &Stream, said: Value) -> u64 {
+/// Says it until it is told that it is there, as clients have to; what it is told.
+async fn told(server: &Server, person: &Person, stream: &Stream, said: &Value) -> Value {
     for _ in 0..4 {
         let answer = person.call(server, Method::POST, &chat(stream), said.clone()).await;
         match answer.status {
-            StatusCode::CREATED => return answer.json()["seq"].as_u64().expect("a number"),
+            StatusCode::CREATED => return answer.json(),
             StatusCode::SERVICE_UNAVAILABLE => println!("{}\n{}", answer.text(), server.output()),
             _ => panic!("{}", answer.text()),
         }
     }
     panic!("nobody hears {said}")
+}
+
+/// The same; its place in the room.
+async fn heard(server: &Server, person: &Person, stream: &Stream, said: Value) -> u64 {
+    told(server, person, stream, &said).await["seq"].as_u64().expect("a number")
+}
+
+/// The newest messages that the API has of a room, oldest first.
+async fn history(server: &Server, stream: &Stream) -> Vec<Value> {
+    let told = server.get(&format!("{}?limit=200", chat(stream))).await;
+    assert_eq!(told.status, StatusCode::OK, "{}", told.text());
+    let mut messages = told.json()["messages"].as_array().expect("messages").clone();
+    messages.reverse();
+    messages
+}
+
+/// How many watch or chat, each once.
+async fn viewers(server: &Server, stream: &Stream) -> Value {
+    let told = server.get(&format!("/api/streams/{}/viewers", stream.id)).await;
+    assert_eq!(told.status, StatusCode::OK, "{}", told.text());
+    told.json()["viewers"].clone()
 }
 
 async fn sql(server: &Server, query: &str) -> Vec<Value> {
@@ -97,8 +122,7 @@ async fn what_is_said_reaches_everybody_in_order() {
     sockets[0].say("hello :wave:", "a1").await;
     let again = sockets[0].answer().await;
     assert_eq!((&again["seq"], &again["message_id"]), (&accepted["seq"], &accepted["message_id"]));
-    let viewers = server.get(&format!("/api/streams/{}/viewers", stream.id)).await.json();
-    assert_eq!(viewers["viewers"], 2);
+    assert_eq!(viewers(&server, &stream).await, 2);
     let metrics = server.get("/metrics").await.text();
     for line in ["millstream_chat_rooms 1", "millstream_chat_sockets 2", "millstream_chat_asking 0"]
     {

@@ -38,21 +38,30 @@ impl Viewer {
         stream: &str,
         query: &str,
     ) -> Result<Self, tokio_websockets::Error> {
-        Self::enter(server, stream, query, None).await
+        Self::at(&server.http, stream, query).await
+    }
+
+    /// Joins at this address.
+    pub async fn at(
+        http: &str,
+        stream: &str,
+        query: &str,
+    ) -> Result<Self, tokio_websockets::Error> {
+        Self::enter(http, stream, query, None).await
     }
 
     /// Joins as a program does: the upgrade says who it is.
     pub async fn join_as(server: &Server, stream: &str, query: &str, person: &Person) -> Self {
-        Self::enter(server, stream, query, Some(person)).await.expect("it is let in")
+        Self::enter(&server.http, stream, query, Some(person)).await.expect("it is let in")
     }
 
     async fn enter(
-        server: &Server,
+        http: &str,
         stream: &str,
         query: &str,
         person: Option<&Person>,
     ) -> Result<Self, tokio_websockets::Error> {
-        let host = server.http.replace("http://", "ws://");
+        let host = http.replace("http://", "ws://");
         let url = format!("{host}/api/streams/{stream}/chat/subscribe{query}");
         let mut builder = ClientBuilder::new().uri(&url).expect("a URL");
         if let Some(person) = person {
@@ -109,6 +118,12 @@ impl Viewer {
                 _ => return 1006,
             }
         }
+    }
+
+    /// Its connection is reset, as by a router that restarts; what it didn't read is lost.
+    pub fn cut(self) {
+        let MaybeTlsStream::Plain(socket) = self.socket.get_ref();
+        socket.set_zero_linger().expect("a socket option");
     }
 
     fn take(&mut self, text: Value) {

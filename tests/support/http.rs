@@ -1,9 +1,12 @@
 //! A small HTTP client.
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
@@ -46,6 +49,24 @@ pub async fn try_request(
     token: Option<&str>,
     body: Option<Value>,
 ) -> Result<Answer, String> {
+    send(HttpConnector::new(), method, url, token, body).await
+}
+
+/// `POST` without a token, from another address of this machine than usual (127.0.0.2 …).
+pub async fn post_from(from: IpAddr, url: &str, body: Value) -> Answer {
+    let mut connector = HttpConnector::new();
+    connector.set_local_address(Some(from));
+    let answer = send(connector, Method::POST, url, None, Some(body)).await;
+    answer.unwrap_or_else(|error| panic!("{url} from {from}: {error}"))
+}
+
+async fn send(
+    connector: HttpConnector,
+    method: Method,
+    url: &str,
+    token: Option<&str>,
+    body: Option<Value>,
+) -> Result<Answer, String> {
     let mut request = Request::builder().method(method).uri(url);
     if let Some(token) = token {
         request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
@@ -55,7 +76,7 @@ pub async fn try_request(
         .header(header::CONTENT_TYPE, "application/json")
         .body(Full::new(payload))
         .expect("a good request");
-    let client = Client::builder(TokioExecutor::new()).build_http();
+    let client = Client::builder(TokioExecutor::new()).build(connector);
     let response = client.request(request).await.map_err(|error| error.to_string())?;
     let (parts, body) = response.into_parts();
     let body = body.collect().await.map_err(|error| error.to_string())?.to_bytes();

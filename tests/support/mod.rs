@@ -5,6 +5,7 @@ pub mod certificate;
 pub mod chat;
 pub mod faults;
 pub mod feed;
+pub mod gateway;
 pub mod http;
 pub mod people;
 pub mod player;
@@ -18,6 +19,8 @@ pub mod tansu;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// The repository's root.
 pub fn root() -> PathBuf {
@@ -47,4 +50,21 @@ pub fn resident_mib(pid: u32) -> u64 {
     let line = status.lines().find(|l| l.starts_with("VmRSS:")).expect("VmRSS");
     let kib: u64 = line.split_whitespace().nth(1).expect("a number").parse().expect("a number");
     kib / 1024
+}
+
+/// Lets this process have so many open files, and the servers that it starts from now on.
+pub fn allow_files(many: u64) {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current.is_some_and(|current| current < many) {
+        let more = Rlimit { current: Some(many), maximum };
+        setrlimit(Resource::Nofile, more).expect("as many as `ulimit -Hn` says");
+    }
+}
+
+/// How many sockets a process has open.
+pub fn sockets_of(pid: u32) -> usize {
+    let files = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("the process");
+    // Some are closed meanwhile.
+    let open = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+    open.filter(|file| file.to_string_lossy().starts_with("socket:")).count()
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::{Method, StatusCode};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;
@@ -96,6 +97,22 @@ impl Server {
     /// Its data directory.
     pub fn data(&self) -> &Path {
         self.data.path()
+    }
+
+    /// Where it says that it is found by `scheme`: `https://`, `rtmps://`.
+    pub fn found_at(&self, scheme: &str) -> String {
+        let output = self.output();
+        let line = output.lines().map(str::trim).find(|line| line.starts_with(scheme));
+        line.expect("an address of this scheme").trim_end_matches('/').to_owned()
+    }
+
+    /// From now on no file of it may grow beyond so many bytes: with 0 all writes fail, as on
+    /// a full disk. None: there is room again.
+    pub fn limit_files(&self, bytes: Option<u64>) {
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).expect("it runs");
+        let maximum = getrlimit(Resource::Fsize).maximum;
+        let limit = Rlimit { current: bytes.or(maximum), maximum };
+        prlimit(Some(pid), Resource::Fsize, limit).expect("it is our child");
     }
 
     /// `GET` below its address.

@@ -12,6 +12,17 @@ pub struct Cost {
 }
 
 impl Cost {
+    /// Of several processes together; None if there are none, or one of them isn't there.
+    pub fn of_all(pids: &[u32]) -> Option<Self> {
+        let mut all = Self::default();
+        for pid in pids {
+            let one = Self::of(*pid)?;
+            all.cpu += one.cpu;
+            all.memory_bytes += one.memory_bytes;
+        }
+        (!pids.is_empty()).then_some(all)
+    }
+
     /// None if there is no such process, or it isn't ours to look at.
     pub fn of(pid: u32) -> Option<Self> {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -45,5 +56,8 @@ mod tests {
         }
         assert!(sum > 0 && after.memory_bytes >= before.memory_bytes + (30 << 20));
         assert!(Cost::of(u32::MAX).is_none());
+        let own = std::process::id();
+        assert!(Cost::of_all(&[own, own]).unwrap().cpu >= 2 * after.cpu);
+        assert!(Cost::of_all(&[own, u32::MAX]).is_none() && Cost::of_all(&[]).is_none());
     }
 }

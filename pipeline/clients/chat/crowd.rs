@@ -1,99 +1,47 @@
-//! A thread's share of the viewers: opens them a few at a time, then listens.
+//! A thread's share of the viewers: opens them a few at a time, then listens, and speaks.
 
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
 use socket2::{Domain, SockRef, Socket, Type};
 
+use crate::findings::Findings;
+use crate::handshake::Requests;
 use crate::marker::Marks;
-use crate::viewer::{Around, Findings, Stage, Viewer};
+use crate::options::Dialect;
+use crate::phase::{Phase, Shared};
+use crate::speakers::{MOMENT, Speakers};
+use crate::viewer::{Around, Knock, Stage, Viewer};
 
 const WAKER: Token = Token(usize::MAX);
 const READ_BYTES: usize = 256 * 1024;
 /// Source addresses: from each a client has only some twenty-eight thousand ports.
 const SOURCES: usize = 64;
 
-/// What is going on, in this order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// Viewers join.
-    Opening,
-    /// All are there.
-    Measuring,
-    /// All were cut, and come back.
-    Returning,
-    /// Threads end.
-    Over,
-}
-
-/// What threads and their starter share.
-#[derive(Debug, Default)]
-pub struct Shared {
-    /// Viewers that are in the room, were refused, or have ended.
-    pub open: AtomicUsize,
-    pub failed: AtomicUsize,
-    /// See [`Phase`].
-    pub phase: AtomicUsize,
-    /// The last number, once all are published.
-    pub published: AtomicU64,
-    /// Threads whose viewers all have that.
-    pub complete: AtomicUsize,
-    /// Numbers that viewers lacked at the end.
-    pub lost: AtomicU64,
-    /// Texts for the first viewer to say.
-    pub outbox: std::sync::Mutex<Vec<String>>,
-}
-
-impl Shared {
-    pub fn set(&self, phase: Phase) {
-        self.phase.store(phase as usize, Ordering::Release);
-    }
-
-    fn phase(&self) -> Phase {
-        match self.phase.load(Ordering::Acquire) {
-            0 => Phase::Opening,
-            1 => Phase::Measuring,
-            2 => Phase::Returning,
-            _ => Phase::Over,
-        }
-    }
-}
-
-impl Phase {
-    /// Which part of the findings it is.
-    fn part(self, is_back: bool) -> usize {
-        match self {
-            Self::Opening => 0,
-            Self::Measuring => 1,
-            // A thread that hasn't cut its viewers yet still measures.
-            Self::Returning | Self::Over => 1 + usize::from(is_back),
-        }
-    }
-}
-
 pub struct Crowd {
     pub address: SocketAddr,
-    /// A viewer's request; `{viewer}` and `{seq}` are filled in.
-    pub request: String,
-    /// The request of one that comes back.
-    pub request_back: Option<String>,
+    pub requests: Requests,
+    pub dialect: Dialect,
     pub viewers: usize,
     /// The first viewer's number, for spreading them over source addresses.
     pub first: usize,
     pub opening_max: usize,
     pub run: Option<u64>,
+    /// All of these viewers speak, and aren't cut; or none does.
+    pub speakers: Option<Speakers>,
     pub shared: Arc<Shared>,
 }
 
 impl Crowd {
     /// Runs until it is over.
-    pub fn run(self, mut poll: Poll) -> io::Result<Findings> {
+    pub fn run(mut self, mut poll: Poll) -> io::Result<Findings> {
+        let shared = Arc::clone(&self.shared);
         let mut findings = Findings::default();
         let marks = Marks::default();
         let mut viewers: Vec<Viewer> = Vec::with_capacity(self.viewers);
@@ -104,11 +52,11 @@ impl Crowd {
         let mut opening = 0;
         let (mut is_complete, mut is_back) = (false, false);
         loop {
-            let phase = self.shared.phase();
+            let phase = shared.phase();
             if phase == Phase::Over {
                 break;
             }
-            if phase == Phase::Returning && !is_back {
+            if phase == Phase::Returning && !is_back && self.speakers.is_none() {
                 is_back = true;
                 closed = (0..viewers.len()).collect();
                 self.cut(&mut viewers)?;
@@ -119,18 +67,25 @@ impl Crowd {
                 self.open(index, is_back, &mut viewers, &poll)?;
                 opening += 1;
             }
-            match poll.poll(&mut events, Some(Duration::from_millis(50))) {
+            match poll.poll(&mut events, Some(self.wait())) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 _ => {}
             }
-            let seqs = self.request_back.is_some();
-            let part = self.shared.phase().part(is_back);
-            let around = Around { marks: &marks, run: self.run, seqs, part };
+            let around = Around {
+                marks: &marks,
+                run: self.run,
+                dialect: self.dialect,
+                part: shared.phase().part(is_back),
+                row: 1 + usize::from(is_back),
+                until_ns: shared.clock().until_ns,
+                epoch: &shared.epoch,
+            };
             for event in &events {
                 if event.token() == WAKER {
                     continue;
                 }
-                let Some(viewer) = viewers.get_mut(event.token().0) else { continue };
+                let index = event.token().0;
+                let Some(viewer) = viewers.get_mut(index) else { continue };
                 let before = viewer.stage;
                 if event.is_writable() {
                     viewer.writable(&mut findings);
@@ -139,28 +94,66 @@ impl Crowd {
                     viewer.readable(&mut buffer, &around, &mut findings);
                 }
                 self.note(before, viewer.stage, &mut opening);
-            }
-            let is_published = self.shared.published.load(Ordering::Acquire) > 0;
-            if is_published && !is_complete && self.lacking(&viewers) == 0 {
-                is_complete = true;
-                self.shared.complete.fetch_add(1, Ordering::AcqRel);
-            }
-            if self.first == 0 {
-                let texts = self.shared.outbox.lock().map(|mut texts| std::mem::take(&mut *texts));
-                for text in texts.unwrap_or_default() {
-                    viewers[0].say(&text, &mut findings);
+                for news in findings.news.drain(..) {
+                    if let Some(speakers) = &mut self.speakers {
+                        speakers.hear(index, news);
+                    }
                 }
             }
+            shared.seen.fetch_max(findings.greatest, Ordering::AcqRel);
+            self.speak(&mut viewers, &mut findings);
+            let target = shared.target.load(Ordering::Acquire);
+            if target > 0 && !is_complete && self.lacking(target, &viewers) == 0 {
+                is_complete = true;
+                shared.complete.fetch_add(1, Ordering::AcqRel);
+            }
         }
-        self.shared.lost.fetch_add(self.lacking(&viewers), Ordering::AcqRel);
+        let target = shared.target.load(Ordering::Acquire);
+        shared.lost.fetch_add(self.lacking(target, &viewers), Ordering::AcqRel);
+        if let Some(speakers) = &self.speakers {
+            findings.unanswered = speakers.unanswered();
+        }
         Ok(findings)
     }
 
-    /// Numbers up to the last that viewers don't have yet.
-    fn lacking(&self, viewers: &[Viewer]) -> u64 {
-        let published = self.shared.published.load(Ordering::Acquire);
+    fn wait(&self) -> Duration {
+        match &self.speakers {
+            Some(speakers) if self.shared.phase() != Phase::Opening => {
+                speakers.wait(&self.shared.clock())
+            }
+            _ => MOMENT,
+        }
+    }
+
+    /// Says what is due, and tells how far that is.
+    fn speak(&mut self, viewers: &mut [Viewer], findings: &mut Findings) {
+        let phase = self.shared.phase();
+        let Some(speakers) = self.speakers.as_mut().filter(|_| phase != Phase::Opening) else {
+            return;
+        };
+        let clock = self.shared.clock();
+        speakers.speak(&clock, viewers, findings);
+        findings.said = speakers.said();
+        self.shared.said.store(findings.said, Ordering::Release);
+        self.shared.accepted.store(findings.accepted_last, Ordering::Release);
+        if phase >= Phase::Draining && speakers.is_settled(&clock) {
+            self.shared.is_settled.store(true, Ordering::Release);
+        }
+    }
+
+    /// Numbers up to `target` that viewers don't have yet.
+    fn lacking(&self, target: u64, viewers: &[Viewer]) -> u64 {
+        if target == 0 {
+            return 0;
+        }
         let open = viewers.iter().filter(|viewer| viewer.stage == Stage::Open);
-        open.map(|viewer| published.saturating_sub(viewer.last.unwrap_or(0))).sum()
+        let lacking = open.map(|viewer| match viewer.last {
+            Some(last) => target.saturating_sub(last),
+            // Of what others publish nobody knows where this one should begin; it lacks some.
+            None if self.run.is_none() => 1,
+            None => target,
+        });
+        lacking.sum()
     }
 
     /// Ends all connections at once, as a broken network does.
@@ -189,20 +182,23 @@ impl Crowd {
         let mut stream = self.connect(number)?;
         let interest = Interest::READABLE | Interest::WRITABLE;
         poll.registry().register(&mut stream, Token(index), interest)?;
-        let template = match &self.request_back {
-            Some(request) if is_back => request,
-            _ => &self.request,
-        };
-        let seq = viewers.get(index).map_or(0, |viewer| viewer.seq);
-        let request = template
-            .replace("{viewer}", &number.to_string())
-            .replace("{seq}", &seq.to_string())
-            .into_bytes();
-        match viewers.get_mut(index) {
-            Some(viewer) => viewer.come_back(stream, request),
-            None => viewers.push(Viewer::new(stream, request)),
+        if is_back {
+            let epoch = self.shared.epoch.get().map_or("", String::as_str);
+            let viewer = &mut viewers[index];
+            let request = self.requests.back(number, epoch, viewer.last.unwrap_or(0));
+            viewer.come_back(stream, request);
+        } else {
+            viewers.push(Viewer::new(stream, self.requests.first(number), self.knock(index)));
         }
         Ok(())
+    }
+
+    fn knock(&self, index: usize) -> Knock {
+        let speaks = self.speakers.as_ref().and_then(|speakers| speakers.knock(index));
+        speaks.unwrap_or(match self.dialect {
+            Dialect::Marks => Knock::Ping,
+            Dialect::Millstream => Knock::Welcome,
+        })
     }
 
     fn note(&self, before: Stage, now: Stage, opening: &mut usize) {

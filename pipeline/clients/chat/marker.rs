@@ -7,6 +7,8 @@ use memchr::memmem::Finder;
 use rustix::time::{ClockId, clock_gettime};
 
 const BEGIN: &str = "ld1.";
+/// What texts are filled up with: no letter of it three times in a row, no link, no emote.
+const WORDS: &str = "down by the old mill the stream goes round and round, ";
 
 /// A mark found in a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +30,14 @@ impl Mark {
     /// As text.
     pub fn text(&self) -> String {
         format!("{BEGIN}{}.{}.{}.", self.run, self.number, self.sent_ns)
+    }
+
+    /// As text, filled up to so many bytes.
+    pub(crate) fn filled(&self, bytes: usize) -> String {
+        let mut text = self.text();
+        let rest = bytes.saturating_sub(text.len());
+        text.extend(" ".chars().chain(WORDS.chars().cycle()).take(rest));
+        text
     }
 }
 
@@ -78,6 +88,15 @@ fn number(rest: &mut &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn texts_are_filled_up_behind_their_marks() {
+        let mark = Mark { run: 42, number: 7, sent_ns: 9 };
+        assert_eq!(mark.filled(0), "ld1.42.7.9.");
+        assert_eq!(mark.filled(19), "ld1.42.7.9. down by");
+        assert_eq!(mark.filled(300).len(), 300);
+        assert_eq!(Marks::default().find(mark.filled(300).as_bytes()), Some(mark));
+    }
 
     #[test]
     fn a_mark_is_found_in_its_message() {

@@ -3,42 +3,26 @@
 //! A client of its own, not the server's code turned round: what both would get wrong in
 //! the same way would not be seen.
 
-use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read as _, Write as _};
+use std::sync::OnceLock;
 
 use mio::net::TcpStream;
 
-use crate::histogram::Histogram;
-use crate::marker::{Marks, now_ns};
+use crate::findings::{Findings, News};
+use crate::marker::{Mark, Marks, now_ns};
+use crate::options::Dialect;
+use crate::texts::Told;
 
-/// What all viewers of a thread found.
-#[derive(Debug, Default)]
-pub struct Findings {
-    /// Send to receive: while viewers joined, once all were there, while they came back.
-    pub latency: [Histogram; 3],
-    /// Messages with a mark of the run, in the same parts.
-    pub deliveries: [u64; 3],
-    /// Bytes read.
-    pub bytes: u64,
-    /// Reads that gave something.
-    pub reads: u64,
-    /// Numbers that were left out.
-    pub gaps: u64,
-    /// Numbers that came again, or after a greater one.
-    pub repeated: u64,
-    /// Connections that ended, by close code; 1006 without one (RFC 6455, 7.1.5).
-    pub closed: BTreeMap<u16, u64>,
-    /// Handshakes that were refused or broke.
-    pub refused: u64,
-    /// What the server did wrong, in words.
-    pub faults: BTreeMap<&'static str, u64>,
-}
+/// What may wait to be written until a viewer counts as stuck, in bytes.
+const STUCK_BYTES: usize = 256 * 1024;
+/// Frames that are longer end the connection: nobody says that much.
+const FRAME_BYTES_MAX: usize = 1 << 24;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// Until the upgrade is agreed to.
     Opening,
-    /// Until a ping is answered: only then is it sure to be in the room.
+    /// Until it is sure to be in the room; see [`Knock`].
     Knocking,
     Open,
     Over,
@@ -50,14 +34,25 @@ impl Stage {
     }
 }
 
+/// By what a viewer knows that it is in the room.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Knock {
+    /// Its ping is answered.
+    #[default]
+    Ping,
+    /// It is welcomed.
+    Welcome,
+    /// This hello is answered.
+    Hello(Box<str>),
+}
+
 #[derive(Debug)]
 pub struct Viewer {
     pub stream: TcpStream,
     pub stage: Stage,
-    /// The greatest number so far.
+    /// The greatest number so far: of the room's records, or of marks.
     pub last: Option<u64>,
-    /// The room's number of the last message, where that is looked for.
-    pub seq: u64,
+    knock: Knock,
     /// What was read and isn't whole, or is to be written and hasn't been.
     half: Vec<u8>,
     out: Vec<u8>,
@@ -66,23 +61,35 @@ pub struct Viewer {
 /// What does not change from viewer to viewer.
 pub struct Around<'a> {
     pub marks: &'a Marks,
+    /// Whose marks count; None: everybody's.
     pub run: Option<u64>,
-    /// Whether the room's numbers are looked for.
-    pub seqs: bool,
-    /// 0 while viewers join, then 1, 2 while they come back.
+    pub dialect: Dialect,
+    /// Which part of the findings it is now, and to which latency counts what comes at the end.
     pub part: usize,
+    pub row: usize,
+    /// What was sent later isn't measured.
+    pub until_ns: u64,
+    /// The room's life, once somebody was welcomed.
+    pub epoch: &'a OnceLock<String>,
+}
+
+impl Around<'_> {
+    fn mark(&self, text: &[u8]) -> Option<Mark> {
+        self.marks.find(text).filter(|mark| self.run.is_none_or(|run| run == mark.run))
+    }
 }
 
 impl Viewer {
     /// Asks for the upgrade once it is connected.
-    pub fn new(stream: TcpStream, request: Vec<u8>) -> Self {
-        Self { stream, stage: Stage::Opening, last: None, seq: 0, half: Vec::new(), out: request }
+    pub fn new(stream: TcpStream, request: Vec<u8>, knock: Knock) -> Self {
+        let stage = Stage::Opening;
+        Self { stream, stage, last: None, knock, half: Vec::new(), out: request }
     }
 
     /// The connection is cut; another takes its place and goes on where this one was.
     pub fn come_back(&mut self, stream: TcpStream, request: Vec<u8>) {
-        let before = std::mem::replace(self, Self::new(stream, request));
-        (self.last, self.seq) = (before.last, before.seq);
+        let (last, knock) = (self.last, std::mem::take(&mut self.knock));
+        *self = Self { last, ..Self::new(stream, request, knock) };
     }
 
     /// Connected, or room to write.
@@ -92,10 +99,14 @@ impl Viewer {
         }
     }
 
-    /// Sends a masked text.
-    pub fn say(&mut self, text: &str, findings: &mut Findings) {
+    /// Will say a masked text, once it is flushed.
+    pub fn say(&mut self, text: &str) {
         self.put(0x81, text.as_bytes());
-        self.flush(findings);
+    }
+
+    /// Whether the server reads none of what is said.
+    pub fn is_stuck(&self) -> bool {
+        self.out.len() > STUCK_BYTES
     }
 
     fn put(&mut self, first: u8, payload: &[u8]) {
@@ -112,7 +123,8 @@ impl Viewer {
         self.out.extend_from_slice(&payload[..payload.len().min(0xffff)]);
     }
 
-    fn flush(&mut self, findings: &mut Findings) {
+    /// Writes what there is room for.
+    pub fn flush(&mut self, findings: &mut Findings) {
         while !self.out.is_empty() {
             match self.stream.write(&self.out) {
                 Ok(sent) => {
@@ -147,19 +159,17 @@ impl Viewer {
     }
 
     fn take(&mut self, bytes: &[u8], around: &Around<'_>, findings: &mut Findings) {
-        if self.half.is_empty() {
-            let used = self.take_whole(bytes, around, findings);
-            if used < bytes.len() && self.stage != Stage::Over {
-                self.half = bytes[used..].to_vec();
-            }
-            return;
-        }
         let mut half = std::mem::take(&mut self.half);
-        half.extend_from_slice(bytes);
-        let used = self.take_whole(&half, around, findings);
-        if used < half.len() && self.stage != Stage::Over {
-            half.drain(..used);
-            self.half = half;
+        let bytes = if half.is_empty() {
+            bytes
+        } else {
+            half.extend_from_slice(bytes);
+            &half[..]
+        };
+        let used = self.take_whole(bytes, around, findings);
+        if used < bytes.len() && self.stage != Stage::Over {
+            // No more than that: twenty thousand viewers keep theirs.
+            self.half = bytes[used..].to_vec();
         }
     }
 
@@ -169,23 +179,30 @@ impl Viewer {
         if self.stage == Stage::Opening {
             let Some(end) = memchr::memmem::find(bytes, b"\r\n\r\n") else { return 0 };
             if !bytes.starts_with(b"HTTP/1.1 101") {
-                findings.refused += 1;
                 self.stage = Stage::Over;
+                findings.turn_away(bytes);
                 return bytes.len();
             }
             self.stage = Stage::Knocking;
-            self.put(0x89, b"");
-            self.flush(findings);
+            self.knock(findings);
             used = end + 4;
         }
         let now = now_ns();
         while matches!(self.stage, Stage::Knocking | Stage::Open) {
             let Some((head, len)) = frame(&bytes[used..]) else { break };
+            if len > FRAME_BYTES_MAX {
+                findings.fault("a frame of more than 16 MiB");
+                self.over(1009, findings);
+                break;
+            }
+            if bytes.len() - used < head + len {
+                break;
+            }
             let first = bytes[used];
             let payload = &bytes[used + head..used + head + len];
             used += head + len;
             match first {
-                0x81 => self.message(payload, now, around, findings),
+                0x81 => self.text(payload, now, around, findings),
                 0x88 => {
                     let code = payload.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code));
                     self.put(0x88, payload);
@@ -196,39 +213,108 @@ impl Viewer {
                     self.put(0x8a, payload);
                     self.flush(findings);
                 }
-                0x8a => self.stage = Stage::Open,
-                _ => *findings.faults.entry("a frame that isn't a whole text").or_default() += 1,
+                0x8a => self.is_in(self.knock == Knock::Ping),
+                _ => findings.fault("a frame that isn't a whole text"),
             }
         }
         used
     }
 
-    fn message(&mut self, payload: &[u8], now: u64, around: &Around<'_>, findings: &mut Findings) {
-        let Some(mark) = around.marks.find(payload) else { return };
-        if around.run.is_some_and(|run| run != mark.run) {
-            return;
+    fn knock(&mut self, findings: &mut Findings) {
+        match std::mem::take(&mut self.knock) {
+            Knock::Ping => self.put(0x89, b""),
+            Knock::Welcome => self.knock = Knock::Welcome,
+            Knock::Hello(hello) => {
+                self.say(&hello);
+                self.knock = Knock::Hello(hello);
+            }
         }
-        findings.deliveries[around.part] += 1;
-        findings.latency[around.part].record(now.saturating_sub(mark.sent_ns) / 1000);
-        if around.seqs
-            && let Some(seq) = seq(payload)
-        {
-            self.seq = seq;
+        self.flush(findings);
+    }
+
+    /// It is in the room, if that is what it waits for.
+    fn is_in(&mut self, is_answer: bool) {
+        if self.stage == Stage::Knocking && is_answer {
+            self.stage = Stage::Open;
         }
+    }
+
+    fn text(&mut self, payload: &[u8], now: u64, around: &Around<'_>, findings: &mut Findings) {
+        match around.dialect {
+            Dialect::Marks => {
+                let Some(mark) = around.mark(payload) else { return };
+                findings.deliver(&mark, now, around);
+                self.order(mark.number, findings);
+            }
+            Dialect::Millstream => self.told(payload, now, around, findings),
+        }
+    }
+
+    fn told(&mut self, payload: &[u8], now: u64, around: &Around<'_>, findings: &mut Findings) {
+        match Told::of(payload) {
+            Told::Record { seq } => {
+                if let Some(mark) = around.mark(payload) {
+                    findings.deliver(&mark, now, around);
+                }
+                self.order(seq, findings);
+            }
+            Told::Welcome { epoch, seq, recovered } => {
+                around.epoch.get_or_init(|| epoch.to_owned());
+                // One that came back goes on behind what it had, or has lost what lies between.
+                if let Some(last) = self.last {
+                    findings.unrecovered += u64::from(!recovered);
+                    findings.gaps += seq.saturating_sub(last);
+                }
+                self.last = Some(seq);
+                findings.greatest = findings.greatest.max(seq);
+                self.is_in(self.knock == Knock::Welcome);
+            }
+            Told::You => {
+                self.is_in(matches!(self.knock, Knock::Hello(_)));
+                findings.news.push(News::Known);
+            }
+            Told::Accepted { seq } => {
+                if let Some(mark) = around.mark(payload) {
+                    findings.accept(&mark, seq, now, around.part);
+                }
+            }
+            Told::Refused { is_said, status, code, retry_after_s } => {
+                if self.stage == Stage::Knocking {
+                    self.stage = Stage::Over;
+                    findings.turn_away(payload);
+                    return;
+                }
+                findings.refuse(status, code);
+                findings.news.push(match is_said {
+                    true => News::Refused { retry_after_s },
+                    false => News::Unknown,
+                });
+            }
+            Told::Other => {
+                if around.marks.find(payload).is_some() {
+                    findings.fault("a mark in what is no record of the room");
+                }
+            }
+        }
+    }
+
+    /// One more number.
+    fn order(&mut self, number: u64, findings: &mut Findings) {
+        findings.greatest = findings.greatest.max(number);
         match self.last {
-            Some(last) if mark.number <= last => {
+            Some(last) if number <= last => {
                 findings.repeated += 1;
                 return;
             }
-            Some(last) => findings.gaps += mark.number - last - 1,
+            Some(last) => findings.gaps += number - last - 1,
             None => {}
         }
-        self.last = Some(mark.number);
+        self.last = Some(number);
     }
 
     fn over(&mut self, code: u16, findings: &mut Findings) {
         if self.stage.is_on_the_way() {
-            findings.refused += 1;
+            findings.turn_away(b"");
         } else if self.stage == Stage::Open {
             *findings.closed.entry(code).or_default() += 1;
         }
@@ -236,19 +322,12 @@ impl Viewer {
     }
 }
 
-/// The value of a message's first `"seq":`.
-fn seq(message: &[u8]) -> Option<u64> {
-    let rest = &message[memchr::memmem::find(message, b"\"seq\":")? + 6..];
-    let end = rest.iter().position(|byte| !byte.is_ascii_digit())?;
-    std::str::from_utf8(&rest[..end]).ok()?.parse().ok()
-}
-
-/// Header and payload length of the frame that `bytes` begins with, if it is whole.
+/// Lengths of the header and of the payload of the frame that `bytes` begins with, if all of
+/// its header is there.
 fn frame(bytes: &[u8]) -> Option<(usize, usize)> {
-    let (head, len) = match *bytes.get(1)? {
+    Some(match *bytes.get(1)? {
         126 => (4, u16::from_be_bytes(*bytes.get(2..4)?.first_chunk()?) as usize),
         127 => (10, u64::from_be_bytes(*bytes.get(2..10)?.first_chunk()?) as usize),
         len => (2, len as usize),
-    };
-    (bytes.len() >= head + len).then_some((head, len))
+    })
 }

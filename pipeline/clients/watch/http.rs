@@ -15,22 +15,18 @@ use flate2::read::GzDecoder;
 use http::{HeaderMap, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::Connect;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use parking_lot::Mutex;
 use rustls::ClientConfig;
-use tower::util::BoxCloneSyncService;
 
 use super::h1::{Answer, Pool};
-use crate::net::{Stream, Trust, chain};
+use crate::net::{Connector, Trust, chain};
 
 /// Longest body that is taken, in bytes: a segment at 100 Mbit/s for 10 s.
 pub(super) const BODY_BYTES_MAX: usize = 128 << 20;
 
 /// A page on another site asks: the answers must allow it.
 const ORIGIN: &str = "https://player.example";
-
-type Connector = BoxCloneSyncService<Uri, TokioIo<Stream>, std::io::Error>;
 
 /// A response, whole.
 #[derive(Clone, Debug)]
@@ -78,7 +74,7 @@ pub struct Http {
 #[derive(Clone)]
 enum Way {
     H1(Arc<Pool>),
-    H2(Box<Client<ConnectorService, Empty<Bytes>>>),
+    H2(Box<Client<Connector, Empty<Bytes>>>),
 }
 
 /// Compressed bodies kept with what they hold.
@@ -104,29 +100,6 @@ impl Unpacked {
     }
 }
 
-/// Names the connector's type; clones share nothing.
-#[derive(Clone)]
-struct ConnectorService(Connector);
-
-impl tower::Service<Uri> for ConnectorService {
-    type Response = TokioIo<Stream>;
-    type Error = std::io::Error;
-    type Future = <Connector as tower::Service<Uri>>::Future;
-
-    fn poll_ready(
-        &mut self,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Result<(), Self::Error>> {
-        self.0.poll_ready(cx)
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        self.0.call(uri)
-    }
-}
-
-fn is_connector(_: &(impl Connect + Clone)) {}
-
 impl Http {
     /// A way to the server, not yet connected. `http2`: h2 over TLS, h2c over
     /// plain TCP, one connection for everything.
@@ -143,16 +116,10 @@ impl Http {
         if !http2 {
             return Self { way: Way::H1(Arc::new(Pool::new(tls))), unpacked };
         }
-        let connector =
-            ConnectorService(BoxCloneSyncService::new(tower::service_fn(move |uri: Uri| {
-                let tls = Arc::clone(&tls);
-                async move { connect(&uri, &tls).await }
-            })));
-        is_connector(&connector);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .http2_only(true)
-            .build(connector);
+            .build(Connector::new(tls));
         Self { way: Way::H2(Box::new(client)), unpacked }
     }
 
@@ -209,7 +176,7 @@ impl Http {
 }
 
 async fn over_h2(
-    client: &Client<ConnectorService, Empty<Bytes>>,
+    client: &Client<Connector, Empty<Bytes>>,
     uri: Uri,
     range: Option<String>,
 ) -> Result<Answer, FetchError> {
@@ -226,14 +193,6 @@ async fn over_h2(
     let body = Limited::new(incoming, BODY_BYTES_MAX).collect().await;
     let body = body.map_err(|e| failed(&*e))?.to_bytes();
     Ok(Answer { status: parts.status, headers: parts.headers, body, headers_at })
-}
-
-async fn connect(uri: &Uri, tls: &Arc<ClientConfig>) -> std::io::Result<TokioIo<Stream>> {
-    let host = uri.host().ok_or_else(|| std::io::Error::other("the URL has no host"))?;
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let secure = uri.scheme_str() == Some("https");
-    let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-    Ok(TokioIo::new(Stream::connect(host, port, secure.then_some(tls)).await?))
 }
 
 fn gunzip(body: &[u8]) -> Result<Bytes, FetchError> {

@@ -35,6 +35,7 @@ mod turn;
 mod uring;
 
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -186,14 +187,21 @@ impl Flushers {
     /// Hands a socket over. Its viewer gets the handler's greeting, then what `start` asks
     /// for, then what comes. On [`Full`] the socket is closed.
     pub fn join(&self, joining: Joining) -> Result<(), Full> {
-        // Here, so that the loop needn't: a window is whole and mustn't wait for another. Fails
-        // on what isn't TCP, which needs neither.
-        let socket = socket2::SockRef::from(&joining.socket);
+        // Here, so that the loop needn't.
+        self.set_up(&joining.socket);
+        let inboxes = self.inboxes.iter().filter(|inbox| !inbox.is_over());
+        inboxes.min_by_key(|inbox| inbox.load()).ok_or(Full)?.join(joining)
+    }
+
+    /// Sets a viewer's TCP connection up: a window is whole and mustn't wait for another, and
+    /// what the kernel holds for slow viewers is bounded. For whoever pumps one to the other end
+    /// of a pair; sockets that are given to [`Flushers::join`] are set up there.
+    pub fn set_up(&self, socket: &impl AsFd) {
+        // Fails on what isn't TCP, which needs neither.
+        let socket = socket2::SockRef::from(socket);
         let _not_tcp = socket.set_tcp_nodelay(true);
         #[cfg(target_os = "linux")]
         let _not_tcp = socket.set_tcp_notsent_lowat(self.unsent_bytes_max);
-        let inboxes = self.inboxes.iter().filter(|inbox| !inbox.is_over());
-        inboxes.min_by_key(|inbox| inbox.load()).ok_or(Full)?.join(joining)
     }
 
     /// Sends a text to one viewer: an acknowledgement, a refusal. Nothing happens if it left.

@@ -84,6 +84,8 @@ pub struct Page {
 pub enum Start {
     /// With what comes next.
     Live,
+    /// With the oldest frame that is held.
+    Oldest,
     /// Behind a message that the reader has.
     After {
         /// The room's life in which it got the message.
@@ -102,8 +104,8 @@ pub struct Position {
     pub seq: u64,
     /// In bytes since the ring was made.
     pub offset: u64,
-    /// Whether the reader gets all that came after the message it named. True for
-    /// [`Start::Live`], which named none.
+    /// Whether the reader gets all that came after the message it named. True where none
+    /// was named.
     pub recovered: bool,
 }
 
@@ -244,7 +246,14 @@ impl Ring {
             offset: self.head,
             recovered: matches!(start, Start::Live),
         };
-        let Start::After { epoch, seq } = start else { return live };
+        let (epoch, seq) = match start {
+            Start::Live => return live,
+            Start::Oldest => {
+                let (seq, offset) = (self.gone, self.tail);
+                return Position { seq, offset, recovered: true, ..live };
+            }
+            Start::After { epoch, seq } => (epoch, seq),
+        };
         if epoch != self.epoch || seq < self.gone || seq > self.last {
             return live;
         }

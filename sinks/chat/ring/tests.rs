@@ -60,6 +60,8 @@ fn recovery_gives_what_is_held_and_says_when_it_is_not() {
         assert!(!ring.seek(Start::After { epoch, seq }).recovered, "{epoch} {seq}");
     }
     assert!(ring.seek(Start::Live).recovered);
+    let all = ring.seek(Start::Oldest);
+    assert_eq!((all.offset, all.seq, all.recovered), (ring.tail(), oldest - 1, true));
 }
 
 #[test]

@@ -1,6 +1,13 @@
 //! Who may say what: roles, bans, modes, limits.
 
+use tokio::process::Command;
+use tokio::time::timeout;
+
 use super::*;
+use crate::support::server::binary;
+
+/// However busy the machine is.
+const SOON: Duration = Duration::from_secs(20);
 
 async fn act(server: &Server, person: &Person, stream: &Stream, act: Value) -> StatusCode {
     let path = format!("{}/acts", chat(stream));
@@ -151,4 +158,55 @@ async fn bans_go_on_in_the_channels_next_broadcast() {
     let stream = Stream { id: next, ..server.create("Another").await };
     assert_eq!(refused(&server, &troll, &stream, "here again").await, (403, json!("banned")));
     publisher.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn regex_bombs_are_refused_at_the_start_by_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let blocked = folder.path().join("blocked.txt");
+    for (bomb, why) in [
+        ("(a{1000}){1000}", "use smaller counts"),
+        ("((((a{100}){100}){100}){100}){100}", "use smaller counts"),
+        ("(a*)*", "it matches every message"),
+    ] {
+        std::fs::write(&blocked, format!("badword\n/fine/\n/{bomb}/\n")).expect("it is written");
+        let mut command = Command::new(binary());
+        command
+            .args(["serve", "--http", "127.0.0.1:0", "--rtmp", "127.0.0.1:0", "--data"])
+            .arg(folder.path().join("data"))
+            .args(["--set", "transcode.enabled=false", "--set"])
+            .arg(format!("chat.blocked={}", blocked.display()))
+            .current_dir(folder.path())
+            .kill_on_drop(true);
+        let output = timeout(SOON, command.output()).await.expect("it ends").expect("it runs");
+        let all = [&output.stdout[..], &output.stderr[..]].concat();
+        let said = String::from_utf8_lossy(&all);
+        assert!(!output.status.success(), "{bomb}: {said}");
+        assert!(said.contains(bomb) && said.contains(why), "{bomb}: {said}");
+        assert!(!said.contains("panicked"), "{bomb}: {said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn patterns_that_take_for_ever_elsewhere_hold_nobody_up() {
+    let blocked = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(blocked.path(), "/(a+)+$/\n/(x+x+)+y/\n").expect("it is written");
+    let path = blocked.path().display().to_string();
+    let server = server_with(&[("chat.blocked", &path)]).await;
+    let stream = server.create("Patient").await;
+    let (ann, bob) =
+        (Person::new(&server, "ann", &[]).await, Person::new(&server, "bob", &[]).await);
+    for message in ["aaa", "so xxy it is"] {
+        assert_eq!(refused(&server, &ann, &stream, message).await, (400, json!("word")));
+    }
+    // What nearly matches, in more ways than anybody can try.
+    let judged = async {
+        for n in 'b'..='p' {
+            for (person, letter) in [(&ann, "a"), (&bob, "x")] {
+                let message = format!("{}{n}!", letter.repeat(480));
+                post(&server, person, &stream, json!({ "message": message })).await;
+            }
+        }
+    };
+    timeout(SOON, judged).await.expect("it is judged soon");
 }

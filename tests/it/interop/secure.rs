@@ -18,13 +18,7 @@ async fn secure_server() -> (Server, TempDir, String, String) {
     let rtmps =
         [("rtmp.tls.listen", "127.0.0.1:0"), ("rtmp.tls.cert", &*cert), ("rtmp.tls.key", &key)];
     let server = server(&[https(&cert, &key), rtmps].concat()).await;
-    let found = |scheme: &str| {
-        let output = server.output();
-        let line =
-            output.lines().find_map(|line| line.trim().strip_prefix(scheme).map(str::to_owned));
-        format!("{scheme}{}", line.expect(scheme).trim_end_matches('/'))
-    };
-    let (https, rtmps) = (found("https://"), found("rtmps://"));
+    let (https, rtmps) = (server.found_at("https://"), server.found_at("rtmps://"));
     (server, folder, https, rtmps)
 }
 

@@ -1,0 +1,331 @@
+//! The rooms of a gateway.
+//!
+//! Enters: who wants to be in one; texts from the link. Leaves: texts to the room, who is
+//! here to the link. Held: for each room its ring, what newcomers are told, its crowd.
+//! Ends, a room: with its broadcast, with a hole, or when nobody was here for a while.
+//! Never here: connections to the origin, but for asking for one.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+use chat::ws::CloseReason;
+use chat::{Room, UserTag};
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
+use parking_lot::Mutex;
+use records::StreamId;
+use sources::chat::{CROWD_MAX, ClientText};
+use uuid::Uuid;
+
+use super::link;
+use super::origin::{Origin, OriginError};
+use crate::chat::{Notes, Told, ToldWelcome};
+
+/// Shared: all who wait for a room wait for one connection, and hear the same.
+type Opening = Shared<BoxFuture<'static, Result<Arc<Hall>, OriginError>>>;
+
+/// A text is missing, or one can't be held.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Hole;
+
+/// A room; see the module.
+pub struct Hall {
+    /// Whose.
+    pub stream: StreamId,
+    /// Its viewers here, and the texts they are given.
+    pub room: Arc<Room>,
+    notes: Mutex<Notes>,
+    // As the origin last said, gateways' viewers included.
+    viewers: AtomicUsize,
+    crowd: Mutex<Crowd>,
+}
+
+/// Who is here, and what of it the origin doesn't know yet.
+struct Crowd {
+    here: HashMap<UserTag, u32>,
+    entered: Vec<Uuid>,
+    left: Vec<Uuid>,
+    // Without a link nothing is noted: the next one begins with everybody.
+    is_linked: bool,
+    // Since when nobody is here.
+    empty: Option<Instant>,
+}
+
+impl Hall {
+    /// As the origin welcomed us to it.
+    fn new(stream: StreamId, epoch: u64, welcome: ToldWelcome, ring_bytes: usize) -> Self {
+        let pinned = welcome.pinned.map(|pinned| pinned.message(stream));
+        Self {
+            stream,
+            room: Room::new(stream.to_string(), epoch, welcome.seq, ring_bytes),
+            notes: Mutex::new(Notes::begin(welcome.mode, pinned)),
+            viewers: AtomicUsize::new(welcome.viewers),
+            crowd: Mutex::new(Crowd {
+                here: HashMap::new(),
+                entered: Vec::new(),
+                left: Vec::new(),
+                is_linked: false,
+                empty: Some(Instant::now()),
+            }),
+        }
+    }
+
+    /// Takes in a text of the origin.
+    ///
+    /// # Errors
+    /// [`Hole`].
+    pub fn told(&self, text: &str) -> Result<(), Hole> {
+        let told = match serde_json::from_str(text) {
+            Ok(told) => told,
+            Err(error) => {
+                // A newer origin; were it one with a number, the next would show the hole.
+                tracing::warn!(stream = %self.stream, %error, "a text isn't understood");
+                return Ok(());
+            }
+        };
+        if let Told::Viewers { viewers } = told {
+            self.viewers.store(viewers, Relaxed);
+            return self.room.notice(text).map_err(|_| Hole);
+        }
+        let Some(record) = told.record(self.stream) else { return Ok(()) };
+        match record.seq().checked_sub(self.room.last()) {
+            // We have it: the link was cut behind it.
+            None | Some(0) => Ok(()),
+            Some(1) => {
+                self.notes.lock().note(&record);
+                self.room.publish(record.seq(), text).map_err(|_| Hole)
+            }
+            Some(_) => Err(Hole),
+        }
+    }
+
+    /// What newcomers are told.
+    pub fn notes<T>(&self, look: impl FnOnce(&Notes) -> T) -> T {
+        look(&self.notes.lock())
+    }
+
+    /// How many watch or read, as far as is known here.
+    #[must_use]
+    pub fn viewers(&self) -> usize {
+        self.viewers.load(Relaxed).max(self.room.presence().viewers().users)
+    }
+
+    /// A viewer is here.
+    pub fn enter(&self, who: UserTag) {
+        let mut crowd = self.crowd.lock();
+        *crowd.here.entry(who).or_default() += 1;
+        crowd.empty = None;
+        if crowd.is_linked {
+            crowd.entered.push(Uuid::from_u128(who.0));
+        }
+    }
+
+    /// A viewer that was here left.
+    pub fn leave(&self, who: UserTag) {
+        let mut crowd = self.crowd.lock();
+        let Some(times) = crowd.here.get_mut(&who) else { return };
+        *times -= 1;
+        if *times == 0 {
+            crowd.here.remove(&who);
+        }
+        if crowd.is_linked {
+            crowd.left.push(Uuid::from_u128(who.0));
+        }
+        if crowd.here.is_empty() {
+            crowd.empty = Some(Instant::now());
+        }
+    }
+
+    /// Since when nobody is here; None: somebody is.
+    #[must_use]
+    pub fn empty(&self) -> Option<Instant> {
+        self.crowd.lock().empty
+    }
+
+    /// Texts for an origin that knows of nobody here.
+    #[must_use]
+    pub fn all(&self) -> Vec<String> {
+        let mut crowd = self.crowd.lock();
+        crowd.is_linked = true;
+        let each = crowd.here.iter().map(|(tag, times)| (Uuid::from_u128(tag.0), *times as usize));
+        texts(&each.flat_map(|(tag, times)| std::iter::repeat_n(tag, times)).collect::<Vec<_>>(), &[])
+    }
+
+    /// The link is cut.
+    pub fn unlink(&self) {
+        let mut crowd = self.crowd.lock();
+        crowd.is_linked = false;
+        (crowd.entered, crowd.left) = (Vec::new(), Vec::new());
+    }
+
+    /// Texts of what changed since it was last asked.
+    #[must_use]
+    pub fn changes(&self) -> Vec<String> {
+        let mut crowd = self.crowd.lock();
+        let (entered, left) =
+            (std::mem::take(&mut crowd.entered), std::mem::take(&mut crowd.left));
+        drop(crowd);
+        texts(&entered, &left)
+    }
+}
+
+/// Whoever came and left is told of first as having come.
+fn texts(entered: &[Uuid], left: &[Uuid]) -> Vec<String> {
+    let entered = entered.chunks(CROWD_MAX).map(|some| (some.to_vec(), Vec::new()));
+    let left = left.chunks(CROWD_MAX).map(|some| (Vec::new(), some.to_vec()));
+    let crowds = entered.chain(left).map(|(entered, left)| ClientText::Crowd { entered, left });
+    // Lists of identifiers can't fail.
+    crowds.map(|crowd| serde_json::to_string(&crowd).unwrap_or_default()).collect()
+}
+
+/// All rooms; see the module.
+pub struct Halls {
+    origin: Arc<Origin>,
+    ring_bytes: usize,
+    halls: Mutex<HashMap<StreamId, Opening>>,
+    /// Rooms whose link is there.
+    pub linked: AtomicUsize,
+}
+
+impl Halls {
+    /// None yet.
+    #[must_use]
+    pub fn new(origin: Arc<Origin>, ring_bytes: usize) -> Self {
+        Self { origin, ring_bytes, halls: Mutex::default(), linked: AtomicUsize::new(0) }
+    }
+
+    /// Whose rooms they are.
+    #[must_use]
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// The room, opened if need be.
+    ///
+    /// # Errors
+    /// [`OriginError`].
+    pub async fn get(self: Arc<Self>, stream: StreamId) -> Result<Arc<Hall>, OriginError> {
+        let opening = {
+            let mut halls = self.halls.lock();
+            let open = || Arc::clone(&self).open(stream).boxed().shared();
+            halls.entry(stream).or_insert_with(open).clone()
+        };
+        let opened = opening.clone().await;
+        if opened.is_err() {
+            let mut halls = self.halls.lock();
+            if halls.get(&stream).is_some_and(|held| held.ptr_eq(&opening)) {
+                halls.remove(&stream);
+            }
+        }
+        opened
+    }
+
+    async fn open(self: Arc<Self>, stream: StreamId) -> Result<Arc<Hall>, OriginError> {
+        let (wire, welcome) = self.origin.subscribe(stream, None).await?;
+        let epoch = welcome.epoch.parse();
+        let epoch = epoch.map_err(|_| OriginError::Away("its epoch isn't a number".into()))?;
+        let hall = Arc::new(Hall::new(stream, epoch, welcome, self.ring_bytes));
+        tokio::spawn(link::keep(self, Arc::clone(&hall), wire));
+        Ok(hall)
+    }
+
+    /// The room if it is open.
+    #[must_use]
+    pub fn known(&self, stream: StreamId) -> Option<Arc<Hall>> {
+        self.halls.lock().get(&stream)?.peek()?.clone().ok()
+    }
+
+    /// The room is no more; the next who asks opens another.
+    pub fn remove(&self, hall: &Arc<Hall>) {
+        let mut halls = self.halls.lock();
+        let held = halls.get(&hall.stream).and_then(|opening| opening.peek()?.clone().ok());
+        if held.is_some_and(|held| Arc::ptr_eq(&held, hall)) {
+            halls.remove(&hall.stream);
+        }
+    }
+
+    /// Ends all.
+    pub fn close(&self, reason: &CloseReason) {
+        let halls = std::mem::take(&mut *self.halls.lock());
+        for hall in halls.values().filter_map(|opening| opening.peek()?.clone().ok()) {
+            hall.room.close(reason.clone());
+        }
+    }
+
+    /// How many there are, and how many of them hear the origin.
+    #[must_use]
+    pub fn count(&self) -> (usize, usize) {
+        (self.halls.lock().len(), self.linked.load(Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hall(seq: u64) -> Hall {
+        let welcome = format!(
+            r#"{{"epoch":"7","seq":{seq},"recovered":true,"mode":{{}},"pinned":null,"viewers":1}}"#
+        );
+        let stream = StreamId(Uuid::from_u128(1));
+        Hall::new(stream, 7, serde_json::from_str(&welcome).unwrap(), 4096)
+    }
+
+    fn message(seq: u64) -> String {
+        let id = Uuid::nil();
+        format!(
+            r#"{{"type":"message","seq":{seq},"message_id":"{id}","user_id":"{id}","name":"a","sent_at_us":1,"message":"hi"}}"#
+        )
+    }
+
+    #[test]
+    fn texts_follow_one_another_or_there_is_a_hole() {
+        let hall = hall(4);
+        assert_eq!(hall.told(&message(5)), Ok(()));
+        assert_eq!(hall.told(&message(5)), Ok(()));
+        assert_eq!(hall.told(r#"{"type":"viewers","viewers":12}"#), Ok(()));
+        assert_eq!(hall.told(r#"{"type":"dance"}"#), Ok(()));
+        assert_eq!((hall.room.last(), hall.viewers()), (5, 12));
+        assert_eq!(hall.told(&message(7)), Err(Hole));
+        let mode = r#"{"type":"act","seq":6,"by":"00000000-0000-0000-0000-000000000000","sent_at_us":2,"act":{"kind":"mode","mode":{"slow_s":9}}}"#;
+        assert_eq!(hall.told(mode), Ok(()));
+        assert_eq!(hall.notes(|notes| notes.mode.slow_s), Some(9));
+        let page = hall.room.page(hall.room.seek(chat::Start::Oldest).offset, 4096).unwrap();
+        assert_eq!(page.frames.len(), 3);
+        assert_eq!(page.frames[0].payload, message(5).as_bytes());
+    }
+
+    #[test]
+    fn the_origin_is_told_who_is_here() {
+        let crowds = |texts: Vec<String>| {
+            texts
+                .iter()
+                .map(|text| {
+                    assert!(text.len() as u64 <= sources::chat::CLIENT_TEXT_BYTES_MAX);
+                    match ClientText::parse(text).unwrap() {
+                        ClientText::Crowd { entered, left } => (entered.len(), left.len()),
+                        _ => panic!("{text}"),
+                    }
+                })
+                .collect::<Vec<_>>()
+        };
+        let hall = hall(0);
+        assert!(hall.empty().is_some());
+        assert_eq!(crowds(hall.all()), []);
+        for tag in 0..1000 {
+            hall.enter(UserTag(tag));
+        }
+        hall.enter(UserTag(5));
+        hall.leave(UserTag(7));
+        hall.leave(UserTag(7_000_000));
+        assert!(hall.empty().is_none());
+        assert_eq!(crowds(hall.changes()), [(400, 0), (400, 0), (201, 0), (0, 1)]);
+        assert_eq!(crowds(hall.changes()), []);
+        hall.unlink();
+        hall.leave(UserTag(8));
+        assert_eq!(crowds(hall.all()), [(400, 0), (400, 0), (199, 0)]);
+    }
+}

@@ -1,0 +1,191 @@
+//! Viewers of a gateway: they are welcomed here and heard at the origin.
+//!
+//! ```text
+//! flush loops ─► joined · text · left ─► Voices ─► a queue for each who speaks ─► origin
+//! ```
+//!
+//! - **Enters**: viewers' texts. **Leaves**: welcomes; the origin's answers.
+//! - **Held**: for each viewer who spoke a task, its token, and a few texts.
+//! - **Ends**: with the connection.
+//! - **Never here**: waiting, but in those tasks; knowing who somebody is.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock, Weak};
+
+use chat::{ConnectionId, Flushers, Handler, Left, Position, UserTag, Who};
+use parking_lot::Mutex;
+use records::StreamId;
+use sources::chat::ClientText;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use super::halls::Halls;
+use super::origin::Origin;
+use crate::chat::{Places, Refused, Text, Welcome};
+
+/// Texts of one viewer that wait for the origin's answer; more are refused.
+const WAITING_MAX: usize = 32;
+
+/// See the module.
+pub struct Voices {
+    origin: Arc<Origin>,
+    halls: Arc<Halls>,
+    runtime: Handle,
+    queues: Mutex<HashMap<ConnectionId, mpsc::Sender<ClientText>>>,
+    // Tokens that came with the upgrade, until the viewer is in the room.
+    arrivals: Mutex<HashMap<UserTag, String>>,
+    /// Of viewers, and of those on their way.
+    pub places: Places,
+    flushers: OnceLock<Weak<Flushers>>,
+    own: OnceLock<Weak<Self>>,
+}
+
+impl Voices {
+    /// Must be called on a tokio runtime, where the origin is asked.
+    #[must_use]
+    pub fn new(origin: Arc<Origin>, halls: Arc<Halls>, places: Places) -> Arc<Self> {
+        let voices = Arc::new(Self {
+            origin,
+            halls,
+            runtime: Handle::current(),
+            queues: Mutex::default(),
+            arrivals: Mutex::default(),
+            places,
+            flushers: OnceLock::new(),
+            own: OnceLock::new(),
+        });
+        let _already = voices.own.set(Arc::downgrade(&voices));
+        voices
+    }
+
+    /// Through which viewers are answered.
+    pub fn answer_by(&self, flushers: &Arc<Flushers>) {
+        let _already = self.flushers.set(Arc::downgrade(flushers));
+    }
+
+    /// The viewer with this tag, which nobody else may have, showed a token.
+    pub fn expect(&self, tag: UserTag, token: String) {
+        self.arrivals.lock().insert(tag, token);
+    }
+
+    /// It didn't come.
+    pub fn unexpect(&self, tag: UserTag) {
+        self.arrivals.lock().remove(&tag);
+    }
+
+    fn reply(&self, id: ConnectionId, text: &Text<'_>) {
+        self.reply_text(id, &text.json());
+    }
+
+    fn reply_text(&self, id: ConnectionId, text: &str) {
+        if let Some(flushers) = self.flushers.get().and_then(Weak::upgrade) {
+            let _full = flushers.reply(id, text);
+        }
+    }
+
+    /// Hands a text to the viewer's own task, which is there from its first text on.
+    fn hear(&self, id: ConnectionId, stream: StreamId, text: ClientText) {
+        let mut queues = self.queues.lock();
+        let queue = queues.entry(id).or_insert_with(|| {
+            let (queue, said) = mpsc::channel(WAITING_MAX);
+            if let Some(own) = self.own.get().and_then(Weak::upgrade) {
+                self.runtime.spawn(own.listen(id, stream, said));
+            }
+            queue
+        });
+        if let Err(full) = queue.try_send(text) {
+            drop(queues);
+            let (mpsc::error::TrySendError::Full(text) | mpsc::error::TrySendError::Closed(text)) =
+                full;
+            let client_id = match &text {
+                ClientText::Say { client_id, .. } => client_id.as_deref(),
+                ClientText::Hello { .. } | ClientText::Crowd { .. } => None,
+            };
+            self.reply(id, &Text::Refused(Refused::busy(client_id)));
+        }
+    }
+
+    /// One viewer's texts, one after the other, lest they get out of order.
+    async fn listen(
+        self: Arc<Self>,
+        id: ConnectionId,
+        stream: StreamId,
+        mut said: mpsc::Receiver<ClientText>,
+    ) {
+        let mut token: Option<String> = None;
+        while let Some(text) = said.recv().await {
+            match text {
+                ClientText::Hello { token: given } => {
+                    match self.origin.you(stream, &given).await {
+                        Ok(you) => {
+                            self.reply_text(id, &you);
+                            token = Some(given);
+                        }
+                        Err(refusal) => {
+                            self.reply(id, &Text::Refused(refusal.told(None)));
+                            token = None;
+                        }
+                    }
+                }
+                ClientText::Say { message, client_id } => {
+                    let client_id = client_id.as_deref();
+                    let Some(token) = &token else {
+                        let detail = "log in to write";
+                        let refused = Refused::plain(401, "token", detail, client_id);
+                        self.reply(id, &Text::Refused(refused));
+                        continue;
+                    };
+                    match self.origin.say(stream, token, &message, client_id).await {
+                        Ok(receipt) => self.reply(id, &Text::accepted(receipt, client_id)),
+                        Err(refusal) => self.reply(id, &Text::Refused(refusal.told(client_id))),
+                    }
+                }
+                ClientText::Crowd { .. } => {
+                    let detail = "only gateways say who is there";
+                    let refused = Refused::plain(403, "gateway", detail, None);
+                    self.reply(id, &Text::Refused(refused));
+                }
+            }
+        }
+    }
+}
+
+fn stream(who: Who<'_>) -> Option<StreamId> {
+    who.room.name().parse().ok()
+}
+
+impl Handler for Voices {
+    fn joined(&self, who: Who<'_>, at: &Position) -> Option<String> {
+        let stream = stream(who)?;
+        let hall = self.halls.known(stream)?;
+        hall.enter(who.user);
+        let arrived = self.arrivals.lock().remove(&who.user);
+        if let Some(token) = arrived {
+            self.hear(who.id, stream, ClientText::Hello { token });
+        }
+        let viewers = hall.viewers();
+        Some(hall.notes(|notes| {
+            Text::Welcome(Welcome::new(who.id, at, notes, viewers)).json()
+        }))
+    }
+
+    fn text(&self, who: Who<'_>, text: &str) {
+        let Some(stream) = stream(who) else { return };
+        match ClientText::parse(text) {
+            Ok(text) => self.hear(who.id, stream, text),
+            Err(error) => {
+                let refused = Refused::plain(400, "malformed", "", None);
+                let refused = Refused { detail: error.to_string().into(), ..refused };
+                who.reply(&Text::Refused(refused).json());
+            }
+        }
+    }
+
+    fn left(&self, who: Who<'_>, _why: &Left) {
+        self.queues.lock().remove(&who.id);
+        if let Some(hall) = stream(who).and_then(|stream| self.halls.known(stream)) {
+            hall.leave(who.user);
+        }
+        self.places.give_back();
+    }
+}
