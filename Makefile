@@ -168,7 +168,7 @@ fmt:
 # Sanitizers are unstable options of the compiler; what is found anew stays in .cache.
 fuzz: packages
 	cargo fuzz --version >/dev/null 2>&1 || cargo install cargo-fuzz --locked
-	for target in chunk amf demux request; do \
+	for target in chunk amf chat demux request; do \
 	  mkdir -p .cache/fuzz/$$target; \
 	  RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir tests/fuzz --target-dir target/fuzz $$target \
 	    .cache/fuzz/$$target tests/fuzz/corpus/$$target -- -max_total_time=$(FUZZ_SECONDS); \

@@ -34,3 +34,8 @@ fn demux_corpus() {
 fn request_corpus() {
     each("request", fuzz::request);
 }
+
+#[test]
+fn chat_corpus() {
+    each("chat", fuzz::chat);
+}

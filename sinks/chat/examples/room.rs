@@ -1,7 +1,7 @@
-//! One room behind hyper, for measuring the fan-out alone and for Autobahn.
+//! One room behind hyper, for measuring the fan-out alone.
 //!
-//! `chat_room --rate 100` feeds itself marked messages; `chat_room --echo` sends back what
-//! it is told. It prints its address and ends after `--seconds`.
+//! `chat_room --rate 100` feeds itself marked messages. It prints its address and ends after
+//! `--seconds`.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -43,33 +43,22 @@ struct Arguments {
     /// `auto`, `send` or `uring`.
     #[arg(long, default_value = "auto")]
     send_by: String,
-    /// Sends texts and bytes back to who sent them.
-    #[arg(long)]
-    echo: bool,
     #[arg(long, default_value_t = 60)]
     seconds: u64,
 }
 
-/// What viewers say goes to the room, or back to them.
+/// What viewers say goes to the room.
+#[derive(Default)]
 struct Relay {
-    is_echo: bool,
     seq: parking_lot::Mutex<u64>,
 }
 
 impl Handler for Relay {
     fn text(&self, who: Who<'_>, text: &str) {
-        if self.is_echo {
-            who.reply(text);
-            return;
-        }
         let mut seq = self.seq.lock();
         if who.room.publish(*seq + 1, text).is_ok() {
             *seq += 1;
         }
-    }
-
-    fn binary(&self, who: Who<'_>, bytes: &[u8]) {
-        who.reply_binary(bytes);
     }
 }
 
@@ -84,13 +73,9 @@ async fn main() -> Result<(), Failure> {
             "uring" => SendBy::Uring,
             _ => SendBy::Auto,
         },
-        takes_binary: arguments.echo,
-        message_bytes_max: if arguments.echo { 64 << 20 } else { 16 << 10 },
-        pending_bytes_max: if arguments.echo { 128 << 20 } else { 256 << 10 },
         ..FlushConfig::default()
     };
-    let relay = Relay { is_echo: arguments.echo, seq: parking_lot::Mutex::new(0) };
-    let flushers = Arc::new(Flushers::start(&config, Arc::new(relay))?);
+    let flushers = Arc::new(Flushers::start(&config, Arc::new(Relay::default()))?);
     let rooms: Arc<[Arc<Room>]> = (0..arguments.rooms.max(1))
         .map(|number| Room::new(number.to_string(), 1, 0, arguments.ring_bytes))
         .collect();

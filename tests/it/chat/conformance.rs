@@ -1,6 +1,6 @@
-//! Autobahn's cases against the real server, where its suite can't run: classes 1 to 7, 9 and
-//! 10, and what the RFC says besides. Each case has a socket of its own, by the echo: once with
-//! its bytes in one write, once in pieces.
+//! Autobahn's cases against the real server, also where its suite can't run: classes 1 to 7 and
+//! 10, some of 9, and what the RFC says besides. Each case has a socket of its own, by the echo:
+//! once with its bytes in one write, once in pieces.
 
 mod cases;
 

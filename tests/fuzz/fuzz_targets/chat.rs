@@ -1,0 +1,3 @@
+//! Fuzzes [`millstream_fuzz::chat`].
+#![no_main]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| millstream_fuzz::chat(data));
