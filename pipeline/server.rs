@@ -58,8 +58,8 @@ use crate::thumbnails::Thumbnails;
 use crate::videos::{Around, Recorder, RecorderCounts, Tiers, Videos};
 
 pub use self::error::StartError;
-pub use self::listen::Addresses;
 pub(crate) use self::front::Doors;
+pub use self::listen::Addresses;
 pub(crate) use self::listen::{listen, secure};
 
 /// How long streams may take to end when the server stops.

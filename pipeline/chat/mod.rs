@@ -28,10 +28,10 @@ pub use emotes::{EmoteError, Emotes, Picture};
 pub use lane::{Lane, Notes, PlayerTag};
 pub use past::PastError;
 pub use people::{OPERATOR, People};
+pub use places::Places;
 pub use plane::{ChatPlane, Heard, HeardBody, Judging, Spoken, SpokenBody};
 pub use senders::{Answer, Asker, PATIENCE};
 pub use settings::{SettingsError, rules};
-pub use places::Places;
 pub use sockets::{Guest, Sockets};
 pub use wire::{Message, Refused, Text, Told, ToldWelcome, Welcome};
 

@@ -188,9 +188,7 @@ impl Handler for Sockets {
             None => {}
         }
         let viewers = lane.viewers();
-        Some(lane.notes(|notes| {
-            Text::Welcome(Welcome::new(who.id, at, notes, viewers)).json()
-        }))
+        Some(lane.notes(|notes| Text::Welcome(Welcome::new(who.id, at, notes, viewers)).json()))
     }
 
     fn text(&self, who: Who<'_>, text: &str) {

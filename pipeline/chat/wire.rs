@@ -386,7 +386,8 @@ mod tests {
         let Some(ChatRecord::Act(read)) = told(text.json()).record(StreamId(id)) else { panic!() };
         assert_eq!((read.seq, read.act), (8, act));
 
-        let notes = Notes::begin(Mode { slow_s: Some(5), ..Mode::default() }, Some(message.clone()));
+        let notes =
+            Notes::begin(Mode { slow_s: Some(5), ..Mode::default() }, Some(message.clone()));
         let welcome = Welcome {
             epoch: "77".into(),
             seq: 6,
@@ -397,9 +398,15 @@ mod tests {
             viewers: 3,
         };
         let Told::Welcome(read) = told(Text::Welcome(welcome).json()) else { panic!() };
-        assert_eq!((read.epoch.as_str(), read.seq, read.recovered, read.viewers), ("77", 6, true, 3));
+        assert_eq!(
+            (read.epoch.as_str(), read.seq, read.recovered, read.viewers),
+            ("77", 6, true, 3)
+        );
         assert_eq!((read.mode, read.pinned.unwrap().message(StreamId(id))), (notes.mode, message));
         assert!(matches!(told(r#"{"type":"you","more":1}"#.into()), Told::Other));
-        assert!(matches!(told(r#"{"type":"viewers","viewers":9}"#.into()), Told::Viewers { viewers: 9 }));
+        assert!(matches!(
+            told(r#"{"type":"viewers","viewers":9}"#.into()),
+            Told::Viewers { viewers: 9 }
+        ));
     }
 }

@@ -151,7 +151,10 @@ impl Hall {
         let mut crowd = self.crowd.lock();
         crowd.is_linked = true;
         let each = crowd.here.iter().map(|(tag, times)| (Uuid::from_u128(tag.0), *times as usize));
-        texts(&each.flat_map(|(tag, times)| std::iter::repeat_n(tag, times)).collect::<Vec<_>>(), &[])
+        texts(
+            &each.flat_map(|(tag, times)| std::iter::repeat_n(tag, times)).collect::<Vec<_>>(),
+            &[],
+        )
     }
 
     /// The link is cut.
@@ -165,8 +168,7 @@ impl Hall {
     #[must_use]
     pub fn changes(&self) -> Vec<String> {
         let mut crowd = self.crowd.lock();
-        let (entered, left) =
-            (std::mem::take(&mut crowd.entered), std::mem::take(&mut crowd.left));
+        let (entered, left) = (std::mem::take(&mut crowd.entered), std::mem::take(&mut crowd.left));
         drop(crowd);
         texts(&entered, &left)
     }

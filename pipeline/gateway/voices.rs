@@ -115,18 +115,16 @@ impl Voices {
         let mut token: Option<String> = None;
         while let Some(text) = said.recv().await {
             match text {
-                ClientText::Hello { token: given } => {
-                    match self.origin.you(stream, &given).await {
-                        Ok(you) => {
-                            self.reply_text(id, &you);
-                            token = Some(given);
-                        }
-                        Err(refusal) => {
-                            self.reply(id, &Text::Refused(refusal.told(None)));
-                            token = None;
-                        }
+                ClientText::Hello { token: given } => match self.origin.you(stream, &given).await {
+                    Ok(you) => {
+                        self.reply_text(id, &you);
+                        token = Some(given);
                     }
-                }
+                    Err(refusal) => {
+                        self.reply(id, &Text::Refused(refusal.told(None)));
+                        token = None;
+                    }
+                },
                 ClientText::Say { message, client_id } => {
                     let client_id = client_id.as_deref();
                     let Some(token) = &token else {
@@ -164,9 +162,7 @@ impl Handler for Voices {
             self.hear(who.id, stream, ClientText::Hello { token });
         }
         let viewers = hall.viewers();
-        Some(hall.notes(|notes| {
-            Text::Welcome(Welcome::new(who.id, at, notes, viewers)).json()
-        }))
+        Some(hall.notes(|notes| Text::Welcome(Welcome::new(who.id, at, notes, viewers)).json()))
     }
 
     fn text(&self, who: Who<'_>, text: &str) {

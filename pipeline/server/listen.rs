@@ -69,7 +69,10 @@ impl Sockets {
 }
 
 /// Begins to listen.
-pub(crate) async fn listen(what: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+pub(crate) async fn listen(
+    what: &'static str,
+    address: SocketAddr,
+) -> Result<TcpListener, StartError> {
     let failed = |source| StartError::Listen { what, address, source };
     TcpListener::bind(address).await.map_err(failed)
 }

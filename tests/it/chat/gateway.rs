@@ -81,19 +81,17 @@ async fn viewers_of_gateways_are_in_the_same_room() {
     assert_eq!(newcomer.welcome["mode"]["slow_s"], 2, "{}", newcomer.welcome);
     assert_eq!(newcomer.welcome["pinned"]["message"], "from the east");
     // What was said before a gateway opened the room it has all the same.
-    let mut back = Viewer::at(
-        &west.http,
-        &stream.id,
-        &format!("?epoch={}&seq=1", newcomer.epoch()),
-    )
-    .await
-    .expect("let in");
+    let mut back =
+        Viewer::at(&west.http, &stream.id, &format!("?epoch={}&seq=1", newcomer.epoch()))
+            .await
+            .expect("let in");
     assert_eq!(back.welcome["recovered"], true);
     back.until(8).await;
     assert_eq!(back.texts()[..2], ["early 2", "early 3"]);
 
     let metrics = west.get("/metrics").await.text();
-    for line in ["millstream_chat_rooms 1", "millstream_gateway_links 1", "millstream_chat_sockets 3"]
+    for line in
+        ["millstream_chat_rooms 1", "millstream_gateway_links 1", "millstream_chat_sockets 3"]
     {
         assert!(metrics.lines().any(|found| found == line), "{line}: {metrics}");
     }
@@ -152,7 +150,11 @@ async fn gateways_say_what_is_wrong() {
     let stream = server.create("Doors").await;
     let east = Gateway::before(&server).await;
     let path = |id: &str| format!("/api/streams/{id}/chat/subscribe");
-    assert_eq!(east.get(&path(&stream.id)).await.status, StatusCode::UPGRADE_REQUIRED, "no upgrade");
+    assert_eq!(
+        east.get(&path(&stream.id)).await.status,
+        StatusCode::UPGRADE_REQUIRED,
+        "no upgrade"
+    );
     let nobodys = "00000000-0000-7000-8000-000000000001";
     let unknown = Viewer::at(&east.http, nobodys, "").await;
     assert!(unknown.err().expect("refused").to_string().contains("404"));
