@@ -12,6 +12,8 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde::de::DeserializeOwned;
 
+const JSON: &str = "application/json";
+
 /// Where the server is and how to be let in.
 #[derive(Args)]
 pub struct Server {
@@ -39,10 +41,8 @@ impl Server {
         path: &str,
         body: Option<&serde_json::Value>,
     ) -> anyhow::Result<T> {
-        let response = self.send(method, path, "application/json", body).await?;
-        let body = response.into_body().collect().await?.to_bytes();
-        serde_json::from_slice(&body)
-            .with_context(|| format!("{}{path} answered with other JSON", self.url()))
+        let url = format!("{}{path}", self.url());
+        json(self.send(method, path, JSON, body).await?, &url).await
     }
 
     /// Sends a request for an answer of this media type; its body is still to be read.
@@ -54,33 +54,55 @@ impl Server {
         body: Option<&serde_json::Value>,
     ) -> anyhow::Result<Response<Incoming>> {
         let url = format!("{}{path}", self.url());
-        let mut request =
-            Request::builder().method(method).uri(&url).header(header::ACCEPT, accept);
-        if let Some(token) = self.token() {
-            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
-        }
-        let payload = match body {
-            Some(json) => {
-                request = request.header(header::CONTENT_TYPE, "application/json");
-                Bytes::from(json.to_string())
-            }
-            None => Bytes::new(),
-        };
-        let request = request.body(Full::new(payload)).context("not a usable --server address")?;
-        let client = Client::builder(TokioExecutor::new()).build_http();
-        let response =
-            client.request(request).await.with_context(|| format!("cannot reach {url}"))?;
-        let status = response.status();
-        if !status.is_success() {
-            let body = response.into_body().collect().await?.to_bytes();
-            let problem: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
-            bail!("{url} answered {status}: {}", problem["detail"].as_str().unwrap_or("no reason"));
-        }
-        Ok(response)
+        send(method, &url, self.token().as_deref(), accept, body).await
     }
 
     fn token(&self) -> Option<String> {
         let stored = || std::fs::read_to_string(self.data.join(crate::keys::ADMIN_TOKEN_FILE)).ok();
         self.token.clone().or_else(stored).map(|token| token.trim().to_owned())
     }
+}
+
+/// Sends a request that says nothing of who asks, and reads the JSON answer.
+pub async fn call<T: DeserializeOwned>(
+    method: Method,
+    url: &str,
+    body: Option<&serde_json::Value>,
+) -> anyhow::Result<T> {
+    json(send(method, url, None, JSON, body).await?, url).await
+}
+
+async fn json<T: DeserializeOwned>(response: Response<Incoming>, url: &str) -> anyhow::Result<T> {
+    let body = response.into_body().collect().await?.to_bytes();
+    serde_json::from_slice(&body).with_context(|| format!("{url} answered with other JSON"))
+}
+
+async fn send(
+    method: Method,
+    url: &str,
+    token: Option<&str>,
+    accept: &str,
+    body: Option<&serde_json::Value>,
+) -> anyhow::Result<Response<Incoming>> {
+    let mut request = Request::builder().method(method).uri(url).header(header::ACCEPT, accept);
+    if let Some(token) = token {
+        request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+    }
+    let payload = match body {
+        Some(json) => {
+            request = request.header(header::CONTENT_TYPE, JSON);
+            Bytes::from(json.to_string())
+        }
+        None => Bytes::new(),
+    };
+    let request = request.body(Full::new(payload)).context("not a usable address of a server")?;
+    let client = Client::builder(TokioExecutor::new()).build_http();
+    let response = client.request(request).await.with_context(|| format!("cannot reach {url}"))?;
+    let status = response.status();
+    if !status.is_success() {
+        let body = response.into_body().collect().await?.to_bytes();
+        let problem: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+        bail!("{url} answered {status}: {}", problem["detail"].as_str().unwrap_or("no reason"));
+    }
+    Ok(response)
 }

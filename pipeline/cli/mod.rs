@@ -1,5 +1,6 @@
 //! The command line: one file per family of commands.
 
+mod chat_load;
 mod client;
 mod cluster;
 mod gateway;
@@ -33,6 +34,8 @@ enum Command {
     Replay(replay::Replay),
     /// Play a low-latency HLS stream, check every rule and report latency; also a load generator.
     Watch(tools::Watch),
+    /// Load a chat with thousands of viewers; reports latency, order, losses and the server's cost.
+    ChatLoad(chat_load::ChatLoad),
     /// Change the number of data-plane workers of a running server; 0 stops the data plane.
     Scale(cluster::Scale),
     /// Show what the data plane of a running server is doing.
@@ -61,6 +64,7 @@ impl Cli {
             Command::Publish(command) => command.run(),
             Command::Replay(command) => command.run(),
             Command::Watch(command) => command.run(),
+            Command::ChatLoad(command) => command.run(),
             Command::Scale(command) => command.run(),
             Command::Cluster(command) => command.run(),
             Command::Streams(command) => command.run(),

@@ -67,12 +67,41 @@ async fn a_broadcast_is_published_watched_and_looked_at() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_chat_is_loaded_cut_and_comes_back() {
+    let server = server().await;
+    let stream = server.create("Loaded").await;
+    let page = format!("{}/watch/{}", server.http, stream.id);
+    let mut arguments = vec!["chat-load", &page, "--viewers", "20", "--seconds", "1", "--json"];
+    arguments.extend(["--sign-up", "2", "--rate", "20", "--back"]);
+    let output = run(&arguments).await;
+    assert!(output.status.success(), "{}", text(&output));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let count = |member: &str| report[member].as_u64();
+    assert!(report["is_clean"] == true && report["back_s"].is_f64(), "{report}");
+    // Some may be refused: two people may say forty in a minute.
+    assert!(count("accepted") >= Some(20), "{report}");
+    assert_eq!(count("deliveries"), count("accepted").map(|said| said * 20), "{report}");
+    assert_eq!(count("last"), count("accepted"), "{report}");
+
+    for (url, rate, viewers, word) in [
+        (&page, "1", "2", "somebody has to speak"),
+        (&page, "0", "100000000", "don't fit"),
+        (&server.http, "0", "2", "nothing is live"),
+    ] {
+        let output = run(&["chat-load", url, "--rate", rate, "--viewers", viewers]).await;
+        assert!(!output.status.success() && text(&output).contains(word), "{}", text(&output));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_not_there_is_said_so() {
     for arguments in [
         &["streams", "--server", "http://127.0.0.1:9"][..],
         &["scale", "2", "--server", "http://127.0.0.1:9"],
         &["watch", "http://127.0.0.1:9/live/x/index.m3u8"],
         &["publish", shown(&crate::support::clip()), "rtmp://127.0.0.1:9/live/x"],
+        &["chat-load", "http://127.0.0.1:9"],
+        &["chat-load", "ws://127.0.0.1:9/x", "--viewers", "2"],
     ] {
         let output = run(arguments).await;
         assert!(!output.status.success(), "{arguments:?}");
