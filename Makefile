@@ -20,7 +20,7 @@ BUILD_PACKAGES := build-essential pkg-config cmake clang libcurl4-openssl-dev li
 	libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev gstreamer1.0-plugins-base \
 	gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav
 TEST_PACKAGES := ffmpeg chromium rtmpdump mediainfo gstreamer1.0-tools python3 python3-pip curl postgresql-client
-BENCH_PACKAGES := nginx libnginx-mod-rtmp wrk nghttp2-client
+BENCH_PACKAGES := nginx libnginx-mod-rtmp libnginx-mod-nchan wrk nghttp2-client
 SOAK_MINUTES ?= 10
 FUZZ_SECONDS ?= 60
 # What talks with Autobahn's client, and cases to leave out, such as 9.* (long messages).

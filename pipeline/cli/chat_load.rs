@@ -55,7 +55,8 @@ pub struct ChatLoad {
     /// (chat.user_per_minute); what it refuses is shown, and isn't lost.
     #[arg(long, value_name = "N", default_value_t = 0)]
     sign_up: usize,
-    /// Sockets that speak, each for its users in turn. 0: one for each user.
+    /// Sockets that speak, each for its users in turn. 0: one for each user, if there are as many
+    /// viewers.
     #[arg(long, value_name = "N", default_value_t = 0)]
     senders: usize,
     /// Messages of a user until the next has their turn on its socket. 0: no end.
@@ -98,7 +99,18 @@ impl ChatLoad {
     }
 
     async fn load(&self) -> anyhow::Result<Report> {
-        ensure!(self.viewers > 0, "--viewers 0: nobody would see anything");
+        ensure!(
+            self.viewers > usize::from(self.back),
+            "--viewers {}: nobody would see anything",
+            self.viewers
+        );
+        ensure!(
+            self.senders + usize::from(self.back) <= self.viewers,
+            "--senders {}: they are among the viewers, of whom there are {}{}",
+            self.senders,
+            self.viewers,
+            if self.back { ", and somebody else must be there to come back" } else { "" }
+        );
         ensure!(self.rate.is_finite() && self.rate >= 0.0, "--rate {}: not a rate", self.rate);
         let target = Target::find(&self.url).await?;
         let options = self.options(&target, self.publish(&target).await?)?;
@@ -130,15 +142,6 @@ impl ChatLoad {
                 );
                 options.path.clone_from(path);
             }
-        }
-        if let Publish::People(people) = &publish {
-            let sockets = people.sockets.min(people.tokens.len());
-            ensure!(
-                sockets + usize::from(self.back) <= self.viewers,
-                "{sockets} senders are more than {} viewers allow: raise --viewers, or lower \
-                 --senders",
-                self.viewers
-            );
         }
         options.host.clone_from(&target.host);
         options.viewers = self.viewers;
@@ -180,7 +183,11 @@ impl ChatLoad {
             "somebody has to speak: --sign-up 10 makes accounts for that, --token (or \
              MILLSTREAM_TOKEN) and --tokens name some, and --rate 0 only listens"
         );
-        let sockets = if self.senders == 0 { tokens.len() } else { self.senders };
+        let sockets = match self.senders {
+            // With --back somebody is there to be cut.
+            0 => tokens.len().min(self.viewers - usize::from(self.back)).max(1),
+            senders => senders,
+        };
         let in_flight = self.flood.then_some(self.in_flight);
         Ok(Publish::People(People { tokens, sockets, each: self.each, in_flight }))
     }

@@ -15,8 +15,9 @@ import sys
 import time
 import urllib.request
 
+import chat
 from lab import (
-    BINARY, CLIP, ROOT, Lab, cpu_share, free_port, median, percentile, wait_for, wrk,
+    BINARY, CLIP, ROOT, Lab, cpu_share, free_port, live, median, percentile, wait_for, wrk,
 )
 
 RUNS = int(os.environ.get("BENCH_RUNS", 3))
@@ -33,13 +34,6 @@ def node(script, *arguments, timeout=180):
     if done.returncode:
         raise RuntimeError(f"{script}: {done.stderr.strip()[-2000:]}")
     return json.loads(done.stdout.strip().splitlines()[-1])
-
-
-def live(server, stream):
-    """Waits until the stream plays and returns its multivariant URL."""
-    url = f"{server.http}/live/{stream['stream_id']}/index.m3u8"
-    wait_for(lambda: urllib.request.urlopen(url, timeout=30).read())
-    return url
 
 
 def keys_of(server, streams):
@@ -423,7 +417,7 @@ def lake_queries():
 
 
 FIGURES = [latency, part_delay, passthrough_cost, ladder_cost, delivery, thousand_viewers, rescale, panic,
-           video, archive_cost, lake_commits, lake_freshness, lake_recovery, lake_queries]
+           video, archive_cost, lake_commits, lake_freshness, lake_recovery, lake_queries, *chat.FIGURES]
 
 
 def main():

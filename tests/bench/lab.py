@@ -210,6 +210,13 @@ def wait_for(check, seconds=30, pause=0.2):
         time.sleep(pause)
 
 
+def live(server, stream):
+    """Waits until the stream plays and returns its multivariant URL."""
+    url = f"{server.http}/live/{stream['stream_id']}/index.m3u8"
+    wait_for(lambda: urllib.request.urlopen(url, timeout=30).read())
+    return url
+
+
 def cpu_share(process, seconds):
     """CPU seconds per second over a span."""
     begin, cpu = time.monotonic(), process.cpu()
