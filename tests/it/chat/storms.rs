@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use chat_load::{Dialect, Options, Publish};
+use chat_load::{Options, Publish};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
@@ -35,7 +35,6 @@ async fn a_storm_of_joins_lets_everybody_in_and_disturbs_nobody() {
     let address = server.http.trim_start_matches("http://").parse().expect("an address");
     let options = Options {
         path: format!("{}/subscribe", chat(&stream)),
-        dialect: Dialect::Millstream,
         viewers: STORM,
         threads: 2,
         opening_max: STORM,
