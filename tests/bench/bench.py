@@ -416,23 +416,55 @@ def lake_queries():
             yield (f"SQL: {file.name}, {ours['rows']:,} rows", median(ours["ms"]), median(peer["ms"]), required, "ms")
 
 
+def hour():
+    """Memory of a hundred recorded streams and their lake over an hour (BENCH_MINUTES). By name only."""
+    count, minutes = 100, int(os.environ.get("BENCH_MINUTES", 60))
+    # Small, since all of it is kept; as many records, segments and commits as of any other.
+    small = ("-vf", "scale=320:-2", "-b:a", "32k")
+    with Lab() as lab:
+        clip = lab.clip("small", 100, options=small)
+        server = lab.millstream(transcode__enabled="false")
+        streams = server.create(count)
+        lab.publish(clip, *keys_of(server, streams))
+        live(server, streams[-1])
+        lake, memory, asked, shares = server.data / "lake", [], [], []
+        for minute in range(minutes):
+            shares.append(cpu_share(server.process, 60))
+            memory.append(server.process.resident())
+            begun = time.monotonic()
+            sql = f"SELECT count(*) AS n FROM stream_health WHERE stream_id = '{streams[0]['stream_id']}'"
+            [row] = server.api("POST", "/api/sql", {"sql": sql})["rows"]
+            asked.append((time.monotonic() - begun) * 1000)
+            if minute % 5 == 4:
+                files = {t.name: len(list(t.rglob("*.parquet"))) for t in sorted(lake.iterdir()) if t.is_dir()}
+                print(f"  minute {minute + 1}: {memory[-1]:.0f} MiB, {shares[-1]:.2f} core, {row['n']} rows of"
+                      f" a stream in {asked[-1]:.0f} ms, files {files}", flush=True)
+        tenth = max(1, minutes // 6)
+        early, late = median(memory[tenth:2 * tenth]), median(memory[-tenth:])
+        yield (f"memory of {count} streams in the last sixth of {minutes} min, beside the second", late, early, "flat", "MiB")
+        yield ("look-up of a stream by SQL then", median(asked[-tenth:]), median(asked[tenth:2 * tenth]), "flat", "ms")
+        yield ("CPU then", median(shares[-tenth:]), median(shares[tenth:2 * tenth]), "flat", "cores")
+
+
 FIGURES = [latency, part_delay, passthrough_cost, ladder_cost, delivery, thousand_viewers, rescale, panic,
            video, archive_cost, lake_commits, lake_freshness, lake_recovery, lake_queries, *chat.FIGURES]
+# Too long for all of them.
+BY_NAME = [hour]
 
 
 def main():
     names = sys.argv[1:]
     if names == ["--list"]:
-        for figure in FIGURES:
+        for figure in FIGURES + BY_NAME:
             print(f"{figure.__name__:20} {figure.__doc__.splitlines()[0]}")
         return
     if not BINARY.exists():
         sys.exit("no release binary: run `make bench`, or cargo build --release --bin millstream")
-    unknown = set(names) - {f.__name__ for f in FIGURES}
+    unknown = set(names) - {f.__name__ for f in FIGURES + BY_NAME}
     if unknown:
         sys.exit(f"no such figure: {', '.join(sorted(unknown))}; see --list")
     print(f"{'figure':70} {'ours':>10} {'peer':>10} {'ratio':>7}  required", flush=True)
-    for figure in FIGURES:
+    for figure in FIGURES if not names else FIGURES + BY_NAME:
         if names and figure.__name__ not in names:
             continue
         try:

@@ -334,11 +334,9 @@ def through_gateways(viewers, rate, seconds=10):
     with Lab() as lab:
         room = Room(lab, people=10)
         count = math.ceil(viewers / VIEWERS_PER_GATEWAY)
-        token = lab.folder / "operator"
-        token.write_text(TOKEN)
         crowds, crowd_sizes = [], []
         for index in range(count):
-            http = gateway(lab, room.server, token)
+            http = gateway(lab, room.server)
             size = viewers * (index + 1) // count - viewers * index // count
             crowds.append(Load(lab, page(http, room.stream), "--viewers", size, "--rate", 0,
                                # Until all that is said has come.
@@ -360,12 +358,12 @@ def through_gateways(viewers, rate, seconds=10):
         }
 
 
-def gateway(lab, origin, token):
+def gateway(lab, origin):
     """A gateway to a server, once it answers; its address."""
     port = free_port()
     lab.run([BINARY, "gateway", "--origin", origin.http, "--http", f"127.0.0.1:{port}",
-             "--token-file", token],
-            {"MILLSTREAM_CHAT_SOCKETS_MAX": str(VIEWERS_PER_GATEWAY)}, f"gateway-{port}")
+             "--set", f"chat.sockets_max={VIEWERS_PER_GATEWAY}"],
+            {"MILLSTREAM_ADMIN_TOKEN": TOKEN}, f"gateway-{port}")
     wait_for(lambda: socket.create_connection(("127.0.0.1", port), 1).close() or True)
     return f"http://127.0.0.1:{port}"
 

@@ -86,8 +86,8 @@ class Process:
 
 
 class Millstream:
-    def __init__(self, process, http, rtmp):
-        self.process, self.http, self.rtmp = process, http, rtmp
+    def __init__(self, process, http, rtmp, data):
+        self.process, self.http, self.rtmp, self.data = process, http, rtmp, data
 
     def api(self, method, path, body=None):
         request = urllib.request.Request(
@@ -137,7 +137,7 @@ class Lab(contextlib.ExitStack):
         for key, value in settings.items():
             arguments += ["--set", f"{key.replace('__', '.')}={value}"]
         process = self.run(arguments, {"MILLSTREAM_ADMIN_TOKEN": TOKEN}, f"millstream-{http}")
-        server = Millstream(process, f"http://127.0.0.1:{http}", f"rtmp://127.0.0.1:{rtmp}/live")
+        server = Millstream(process, f"http://127.0.0.1:{http}", f"rtmp://127.0.0.1:{rtmp}/live", data)
         wait_for(lambda: server.text("/readyz"))
         return server
 
