@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::settings::{Settings, shown, start_logging};
+use super::settings::{Settings, server_runtime, shown, start_logging};
 use crate::config::Config;
 use crate::gateway::Gateway;
 
@@ -24,9 +24,7 @@ impl GatewayCommand {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let config = self.settings.load()?;
         start_logging(&config);
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().thread_name("io").enable_all().build()?;
-        runtime.block_on(run(config, &self.origin))?;
+        server_runtime()?.block_on(run(config, &self.origin))?;
         Ok(ExitCode::SUCCESS)
     }
 }

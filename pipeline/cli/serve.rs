@@ -7,10 +7,9 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use clients::{Clip, PublishOptions, Stop};
-use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::settings::{Settings, loopback, shown, start_logging};
+use super::settings::{Settings, loopback, server_runtime, shown, start_logging};
 use crate::config::Config;
 use crate::server::Server;
 
@@ -29,17 +28,12 @@ impl Serve {
         let config = self.settings.load()?;
         start_logging(&config);
         // The data plane has threads of its own; these move bytes.
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().thread_name("io").enable_all().build()?;
-        runtime.block_on(serve(config, self.demo))?;
+        server_runtime()?.block_on(serve(config, self.demo))?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
 async fn serve(config: Config, demo: Option<PathBuf>) -> anyhow::Result<()> {
-    // Where files may grow only so far (ulimit -f), a write beyond that fails as on a full disk,
-    // and doesn't end the process. The handler stays when this is dropped.
-    let _handled = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?;
     let server = Server::start(&config).await?;
     println!("millstream {}", env!("CARGO_PKG_VERSION"));
     println!("  pages    http://{}/", shown(server.at.http));

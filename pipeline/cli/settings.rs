@@ -1,10 +1,13 @@
-//! What long-running commands share: where settings come from, log output, addresses.
+//! What long-running commands share: settings, the system's limits, log output, addresses.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{Config, LogFormat};
 
@@ -79,4 +82,22 @@ pub fn start_logging(config: &Config) {
         LogFormat::Json => subscriber.json().init(),
         LogFormat::Text => subscriber.with_target(false).init(),
     }
+}
+
+/// What servers run on, in a process that bears the system's limits.
+///
+/// # Errors
+/// The system has no threads or handlers left.
+pub fn server_runtime() -> anyhow::Result<Runtime> {
+    let runtime = Builder::new_multi_thread().thread_name("io").enable_all().build()?;
+    let entered = runtime.enter();
+    // Where files may grow only so far (ulimit -f), a write beyond that fails as on a full disk,
+    // and doesn't end the process. The handler stays when this is dropped.
+    let _handled = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?;
+    // Each viewer takes a file, and the soft limit is low for the sake of programs that use
+    // select(2). Where it can't be raised, who comes too many is turned away.
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let _as_it_was = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    drop(entered);
+    Ok(runtime)
 }
