@@ -129,14 +129,15 @@ class Lab(contextlib.ExitStack):
         self.callback(process.stop)
         return process
 
-    def millstream(self, **settings):
+    def millstream(self, env=None, **settings):
         data = pathlib.Path(tempfile.mkdtemp(dir=self.folder))
         http, rtmp = free_port(), free_port()
         arguments = [BINARY, "serve", "--data", data]
         arguments += ["--http", f"127.0.0.1:{http}", "--rtmp", f"127.0.0.1:{rtmp}"]
         for key, value in settings.items():
             arguments += ["--set", f"{key.replace('__', '.')}={value}"]
-        process = self.run(arguments, {"MILLSTREAM_ADMIN_TOKEN": TOKEN}, f"millstream-{http}")
+        env = {"MILLSTREAM_ADMIN_TOKEN": TOKEN, **(env or {})}
+        process = self.run(arguments, env, f"millstream-{http}")
         server = Millstream(process, f"http://127.0.0.1:{http}", f"rtmp://127.0.0.1:{rtmp}/live", data)
         wait_for(lambda: server.text("/readyz"))
         return server
