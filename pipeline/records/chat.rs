@@ -8,6 +8,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -205,16 +206,19 @@ impl ChatRecord {
     /// # Errors
     /// [`ChatRecordError`].
     pub fn decode(value: &[u8]) -> Result<Self, ChatRecordError> {
+        // Looked at first, since serde would copy all of a record to find out which it is.
         #[derive(Deserialize)]
-        struct Version {
+        struct Head {
             v: u8,
+            act: Option<IgnoredAny>,
         }
         let malformed = |error: serde_json::Error| ChatRecordError::Malformed(error.to_string());
-        let Version { v } = serde_json::from_slice(value).map_err(malformed)?;
-        match v > CHAT_VERSION {
-            true => Err(ChatRecordError::Version(v)),
-            false => serde_json::from_slice(value).map_err(malformed),
+        match serde_json::from_slice(value).map_err(malformed)? {
+            Head { v, .. } if v > CHAT_VERSION => return Err(ChatRecordError::Version(v)),
+            Head { act: None, .. } => serde_json::from_slice(value).map(Self::Message),
+            Head { act: Some(_), .. } => serde_json::from_slice(value).map(Self::Act),
         }
+        .map_err(malformed)
     }
 
     /// Its room.
