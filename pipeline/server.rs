@@ -58,9 +58,9 @@ use crate::thumbnails::Thumbnails;
 use crate::videos::{Around, Recorder, RecorderCounts, Tiers, Videos};
 
 pub use self::error::StartError;
-pub(crate) use self::front::Doors;
+pub(crate) use self::front::{Doors, with_secured};
 pub use self::listen::Addresses;
-pub(crate) use self::listen::{listen, secure};
+pub(crate) use self::listen::{listen, local, secure};
 
 /// How long streams may take to end when the server stops.
 const END_PATIENCE: Duration = Duration::from_secs(8);

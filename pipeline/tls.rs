@@ -72,7 +72,7 @@ pub enum TlsError {
     Client(#[from] rustls::Error),
 }
 
-/// How we encrypt as a client: to whom this machine trusts, which is read now.
+/// How we encrypt as a client: towards those whom this machine trusts, as read now.
 ///
 /// # Errors
 /// [`TlsError::Client`].

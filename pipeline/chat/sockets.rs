@@ -5,9 +5,10 @@
 //!                        hello ─► accounts (a task: a signature takes a while)
 //! ```
 //!
-//! - **Enters**: viewers' texts. **Leaves**: welcomes, and what is said, to the desk.
+//! - **Enters**: viewers' texts, and who is with gateways. **Leaves**: welcomes, and what is
+//!   said, to the desk; gateways' viewers, to the room's count.
 //! - **Held**: a session for each viewer that said who it is; what it said while that
-//!   was looked at.
+//!   was looked at; each gateway's crowd.
 //! - **Ends**: with the connection. A session that ended meanwhile says nothing more.
 //! - **Never here**: waiting. These methods run in loops that serve thousands.
 
@@ -38,7 +39,7 @@ enum Voice {
     /// Known.
     Known(Arc<Session>),
     /// A gateway, with the viewers who are there, each as often as it is.
-    Gateway(HashMap<UserTag, u32>),
+    Gateway(Arc<Mutex<HashMap<UserTag, u32>>>),
 }
 
 /// Who somebody is whom the upgrade showed to be so.
@@ -183,17 +184,18 @@ impl Handler for Sockets {
             }
             Some(Guest::Gateway) => {
                 lane.room.presence().leave(who.user);
-                self.voices.lock().insert(who.id, Voice::Gateway(HashMap::new()));
+                self.voices.lock().insert(who.id, Voice::Gateway(Arc::default()));
             }
             None => {}
         }
         let viewers = lane.viewers();
-        Some(lane.notes(|notes| Text::Welcome(Welcome::new(who.id, at, notes, viewers)).json()))
+        Some(lane.notes(|notes| Text::Welcome(Welcome::new(who, at, notes, viewers)).json()))
     }
 
     fn text(&self, who: Who<'_>, text: &str) {
         let Some(lane) = self.lane(who) else { return };
-        let session = match self.voices.lock().get_mut(&who.id) {
+        let mut voices = self.voices.lock();
+        let session = match voices.get_mut(&who.id) {
             Some(Voice::Coming(waiting)) => {
                 if waiting.len() < WAITING_MAX {
                     return waiting.push(text.to_owned());
@@ -201,19 +203,27 @@ impl Handler for Sockets {
                 return who.reply(&Text::Refused(Refused::busy(None)).json());
             }
             Some(Voice::Known(session)) => Some(Arc::clone(session)),
-            Some(Voice::Gateway(crowd)) => return report(who, text, crowd),
+            Some(Voice::Gateway(crowd)) => {
+                let crowd = Arc::clone(crowd);
+                drop(voices);
+                return report(who, text, &mut crowd.lock());
+            }
             None => None,
         };
+        drop(voices);
         self.heard(who.id, &lane, session.as_ref(), text);
     }
 
     fn left(&self, who: Who<'_>, _why: &Left) {
-        if let Some(Voice::Gateway(crowd)) = self.voices.lock().remove(&who.id) {
+        // Without the lock, which all loops need: a crowd is thousands.
+        let voice = self.voices.lock().remove(&who.id);
+        if let Some(Voice::Gateway(crowd)) = voice {
             // It says so again when it comes back.
-            for (tag, times) in crowd {
+            for (tag, times) in crowd.lock().drain() {
                 (0..times).for_each(|_| who.room.presence().leave(tag));
             }
         }
+        self.unexpect(who.user);
         self.places.give_back();
     }
 }

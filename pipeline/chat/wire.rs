@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use std::time::Duration;
 
-use chat::{ConnectionId, Position};
+use chat::{ConnectionId, Position, Who};
 use moderate::{Receipt, Refusal};
 use records::{
     Act, Badge, CHAT_VERSION, ChatAct, ChatMessage, ChatRecord, EmoteRange, MessageId, Mode,
@@ -97,6 +97,8 @@ pub struct Welcome<'a> {
     pub epoch: String,
     /// The number before what comes next.
     pub seq: u64,
+    /// The room's newest number: up to it everything follows at once.
+    pub last: u64,
     /// Whether all that came after what the viewer has will follow.
     pub recovered: bool,
     /// How long this very viewer waits before it comes back, in milliseconds.
@@ -127,14 +129,15 @@ pub struct Refused<'a> {
 }
 
 impl<'a> Welcome<'a> {
-    /// To the viewer `id`, who stands at `at` in a room of so many.
+    /// To a viewer who stands at `at` in a room of so many.
     #[must_use]
-    pub fn new(id: ConnectionId, at: &Position, notes: &'a Notes, viewers: usize) -> Self {
+    pub fn new(who: Who<'_>, at: &Position, notes: &'a Notes, viewers: usize) -> Self {
         Self {
             epoch: at.epoch.to_string(),
             seq: at.seq,
+            last: who.room.last(),
             recovered: at.recovered,
-            retry_ms: retry_ms(viewers, id),
+            retry_ms: retry_ms(viewers, who.id),
             mode: &notes.mode,
             pinned: notes.pinned.as_ref().map(Into::into),
             viewers,
@@ -270,6 +273,8 @@ pub struct ToldWelcome {
     pub epoch: String,
     /// The number before what comes next.
     pub seq: u64,
+    /// The room's newest number.
+    pub last: u64,
     /// Whether all that came after what the gateway has will follow.
     pub recovered: bool,
     /// Who may write.
@@ -391,6 +396,7 @@ mod tests {
         let welcome = Welcome {
             epoch: "77".into(),
             seq: 6,
+            last: 9,
             recovered: true,
             retry_ms: 200,
             mode: &notes.mode,

@@ -27,7 +27,7 @@ pub struct ChatLoad {
     /// as a watch page's address: that one. ws://HOST:PORT/PATH: another server's room, in which
     /// what one says is told to all.
     url: String,
-    /// How many viewers, those who speak included. A process may open so many files (ulimit -Hn)
+    /// How many viewers, those who speak included. A process may open only so many files (ulimit -Hn)
     /// and no more viewers; several can load one room, one with a rate, the others without.
     #[arg(long, value_name = "N", default_value_t = 1000)]
     viewers: usize,
@@ -111,6 +111,7 @@ impl ChatLoad {
             self.viewers,
             if self.back { ", and somebody else must be there to come back" } else { "" }
         );
+        ensure!(self.bytes <= 60_000, "--bytes {}: a message holds 60000 at most", self.bytes);
         ensure!(self.rate.is_finite() && self.rate >= 0.0, "--rate {}: not a rate", self.rate);
         let target = Target::find(&self.url).await?;
         let options = self.options(&target, self.publish(&target).await?)?;

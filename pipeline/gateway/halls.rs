@@ -9,20 +9,28 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chat::ws::CloseReason;
-use chat::{Room, UserTag};
+use chat::{Room, Start, UserTag};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
-use records::StreamId;
+use records::{ChatRecord, StreamId};
+use serde::Deserialize;
 use sources::chat::{CROWD_MAX, ClientText};
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::link;
 use super::origin::{Origin, OriginError};
 use crate::chat::{Notes, Told, ToldWelcome};
+
+/// Rooms that are opened at a time.
+const OPENING_MAX: usize = 64;
+
+/// How long who comes back waits for the link to have what it has.
+const BEHIND_MAX: Duration = Duration::from_secs(2);
 
 /// Shared: all who wait for a room wait for one connection, and hear the same.
 type Opening = Shared<BoxFuture<'static, Result<Arc<Hall>, OriginError>>>;
@@ -78,28 +86,44 @@ impl Hall {
     /// # Errors
     /// [`Hole`].
     pub fn told(&self, text: &str) -> Result<(), Hole> {
-        let told = match serde_json::from_str(text) {
-            Ok(told) => told,
+        let record = match serde_json::from_str(text) {
+            Ok(Told::Viewers { viewers }) => {
+                self.viewers.store(viewers, Relaxed);
+                return self.room.notice(text).map_err(|_| Hole);
+            }
+            Ok(told) => told.record(self.stream),
             Err(error) => {
-                // A newer origin; were it one with a number, the next would show the hole.
                 tracing::warn!(stream = %self.stream, %error, "a text isn't understood");
-                return Ok(());
+                None
             }
         };
-        if let Told::Viewers { viewers } = told {
-            self.viewers.store(viewers, Relaxed);
-            return self.room.notice(text).map_err(|_| Hole);
-        }
-        let Some(record) = told.record(self.stream) else { return Ok(()) };
-        match record.seq().checked_sub(self.room.last()) {
+        // A newer origin's is passed on, though newcomers here aren't told what it changed.
+        let Some(seq) = record.as_ref().map(ChatRecord::seq).or_else(|| number(text)) else {
+            return Ok(());
+        };
+        match seq.checked_sub(self.room.last()) {
             // We have it: the link was cut behind it.
             None | Some(0) => Ok(()),
             Some(1) => {
-                self.notes.lock().note(&record);
-                self.room.publish(record.seq(), text).map_err(|_| Hole)
+                if let Some(record) = &record {
+                    self.notes.lock().note(record);
+                }
+                self.room.publish(seq, text).map_err(|_| Hole)
             }
             Some(_) => Err(Hole),
         }
+    }
+
+    /// Waits until the room has what somebody who comes back has: the link is a moment behind
+    /// the origin, and behind other gateways. Not for long; then it isn't recovered.
+    pub async fn reach(&self, start: Start) {
+        let Start::After { epoch, seq } = start else { return };
+        if epoch != self.room.epoch() {
+            return;
+        }
+        let mut news = self.room.watch();
+        let reached = async { while self.room.last() < seq && news.changed().await.is_ok() {} };
+        let _late = tokio::time::timeout(BEHIND_MAX, reached).await;
     }
 
     /// What newcomers are told.
@@ -174,6 +198,15 @@ impl Hall {
     }
 }
 
+/// The number of a text that isn't understood otherwise.
+fn number(text: &str) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct Numbered {
+        seq: u64,
+    }
+    serde_json::from_str(text).ok().map(|Numbered { seq }| seq)
+}
+
 /// Whoever came and left is told of first as having come.
 fn texts(entered: &[Uuid], left: &[Uuid]) -> Vec<String> {
     let entered = entered.chunks(CROWD_MAX).map(|some| (some.to_vec(), Vec::new()));
@@ -188,6 +221,8 @@ pub struct Halls {
     origin: Arc<Origin>,
     ring_bytes: usize,
     halls: Mutex<HashMap<StreamId, Opening>>,
+    // Strangers may ask for rooms that don't exist.
+    opening: Semaphore,
     /// Rooms whose link is there.
     pub linked: AtomicUsize,
 }
@@ -196,7 +231,13 @@ impl Halls {
     /// None yet.
     #[must_use]
     pub fn new(origin: Arc<Origin>, ring_bytes: usize) -> Self {
-        Self { origin, ring_bytes, halls: Mutex::default(), linked: AtomicUsize::new(0) }
+        Self {
+            origin,
+            ring_bytes,
+            halls: Mutex::default(),
+            opening: Semaphore::new(OPENING_MAX),
+            linked: AtomicUsize::new(0),
+        }
     }
 
     /// Whose rooms they are.
@@ -212,25 +253,37 @@ impl Halls {
     pub async fn get(self: Arc<Self>, stream: StreamId) -> Result<Arc<Hall>, OriginError> {
         let opening = {
             let mut halls = self.halls.lock();
-            let open = || Arc::clone(&self).open(stream).boxed().shared();
+            let open = || {
+                let opening = Arc::clone(&self).open(stream).boxed().shared();
+                tokio::spawn(Arc::clone(&self).see_through(stream, opening.clone()));
+                opening
+            };
             halls.entry(stream).or_insert_with(open).clone()
         };
-        let opened = opening.clone().await;
-        if opened.is_err() {
+        opening.await
+    }
+
+    /// Whoever asked may be gone before the answer; a room that doesn't open is forgotten.
+    async fn see_through(self: Arc<Self>, stream: StreamId, opening: Opening) {
+        if opening.clone().await.is_err() {
             let mut halls = self.halls.lock();
             if halls.get(&stream).is_some_and(|held| held.ptr_eq(&opening)) {
                 halls.remove(&stream);
             }
         }
-        opened
     }
 
     async fn open(self: Arc<Self>, stream: StreamId) -> Result<Arc<Hall>, OriginError> {
-        let (wire, welcome) = self.origin.subscribe(stream, None).await?;
-        let epoch = welcome.epoch.parse();
-        let epoch = epoch.map_err(|_| OriginError::Away("its epoch isn't a number".into()))?;
+        let away = |why: &str| OriginError::Away(why.to_owned());
+        let turn = self.opening.acquire().await.map_err(|_| away("we are stopping"))?;
+        let (mut wire, welcome) = self.origin.subscribe(stream, None).await?;
+        let epoch = welcome.epoch.parse().map_err(|_| away("its epoch isn't a number"))?;
+        let last = welcome.last;
         let hall = Arc::new(Hall::new(stream, epoch, welcome, self.ring_bytes));
-        tokio::spawn(link::keep(self, Arc::clone(&hall), wire));
+        // What was said before is there when the first viewer is.
+        link::fill(&hall, &mut wire, last).await.map_err(|_| away("a room's past is cut off"))?;
+        drop(turn);
+        tokio::spawn(link::keep(Arc::clone(&self), Arc::clone(&hall), wire));
         Ok(hall)
     }
 
@@ -270,7 +323,7 @@ mod tests {
 
     fn hall(seq: u64) -> Hall {
         let welcome = format!(
-            r#"{{"epoch":"7","seq":{seq},"recovered":true,"mode":{{}},"pinned":null,"viewers":1}}"#
+            r#"{{"epoch":"7","seq":{seq},"recovered":true,"mode":{{}},"last":{seq},"pinned":null,"viewers":1}}"#
         );
         let stream = StreamId(Uuid::from_u128(1));
         Hall::new(stream, 7, serde_json::from_str(&welcome).unwrap(), 4096)
@@ -297,6 +350,12 @@ mod tests {
         assert_eq!(hall.notes(|notes| notes.mode.slow_s), Some(9));
         let page = hall.room.page(hall.room.seek(chat::Start::Oldest).offset, 4096).unwrap();
         assert_eq!(page.frames.len(), 3);
+        // What is new to us isn't to the viewers of a newer origin.
+        for text in [r#"{"type":"dance","seq":7}"#, r#"{"type":"act","seq":8,"act":{"kind":"?"}}"#]
+        {
+            assert_eq!(hall.told(text), Ok(()));
+        }
+        assert_eq!(hall.room.last(), 8);
         assert_eq!(page.frames[0].payload, message(5).as_bytes());
     }
 

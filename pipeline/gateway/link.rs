@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 use chat::ws::CloseReason;
 use futures_util::{SinkExt, StreamExt};
 use http::StatusCode;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_websockets::Message;
 
 use super::going_away;
-use super::halls::{Hall, Halls};
-use super::origin::{OriginError, Wire};
+use super::halls::{Hall, Halls, Hole};
+use super::origin::{OriginError, PATIENCE, Wire};
 use crate::chat::OVER;
 
 /// How long a room is kept that nobody is in.
@@ -61,6 +61,21 @@ pub async fn keep(halls: Arc<Halls>, hall: Arc<Hall>, wire: Wire) {
     hall.room.close(reason);
 }
 
+/// Takes in what was said up to number `last`.
+///
+/// # Errors
+/// Something is missing, or it takes too long.
+pub async fn fill(hall: &Hall, wire: &mut Wire, last: u64) -> Result<(), Hole> {
+    let filled = async {
+        while hall.room.last() < last {
+            let Some(Ok(message)) = wire.next().await else { return Err(Hole) };
+            message.as_text().map_or(Ok(()), |text| hall.told(text))?;
+        }
+        Ok(())
+    };
+    timeout(PATIENCE, filled).await.map_err(|_| Hole)?
+}
+
 /// Carries texts until the connection is cut.
 async fn carry(hall: &Hall, mut wire: Wire) -> Cut {
     let mut second = interval(Duration::from_secs(1));
@@ -68,12 +83,14 @@ async fn carry(hall: &Hall, mut wire: Wire) -> Cut {
     let mut heard = Instant::now();
     let mut news = hall.all();
     loop {
-        for text in news.drain(..) {
-            if wire.feed(Message::text(text)).await.is_err() {
-                return Cut::Broken;
+        let send = async {
+            for text in news.drain(..) {
+                wire.feed(Message::text(text)).await?;
             }
-        }
-        if wire.flush().await.is_err() {
+            wire.flush().await
+        };
+        // One that takes nothing any more is as silent as one that says nothing.
+        if !matches!(timeout(SILENCE, send).await, Ok(Ok(()))) {
             return Cut::Broken;
         }
         tokio::select! {

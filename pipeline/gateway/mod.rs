@@ -41,7 +41,7 @@ use self::voices::Voices;
 use crate::chat::{Places, flush_config};
 use crate::config::{Config, Secret};
 use crate::keys::{self, KeyError};
-use crate::server::{Doors, StartError, listen, secure};
+use crate::server::{Doors, StartError, listen, local, secure, with_secured};
 use crate::tls::TlsError;
 
 /// Why a gateway doesn't start; the operator's to mend.
@@ -101,13 +101,12 @@ impl Gateway {
         let shared = Arc::new(Shared { halls, voices, flushers });
 
         let http = listen("HTTP", config.http.listen).await?;
-        let at = http.local_addr().unwrap_or(config.http.listen);
+        let at = local(&http);
         let secured = secure("HTTPS", config.http.tls.as_ref(), &[b"http/1.1"]).await?;
-        let https = secured.as_ref().and_then(|(listener, _)| listener.local_addr().ok());
+        let https = secured.as_ref().map(|(listener, _)| local(listener));
         let mut doors = Doors::new();
         let router = crate::http::gateway(Arc::clone(&shared));
-        let secured = secured.map(|(listener, tls)| (listener, Some(tls)));
-        for (listener, tls) in std::iter::once((http, None)).chain(secured) {
+        for (listener, tls) in with_secured(http, secured) {
             doors.open(|stop| crate::http::serve(listener, tls, None, router.clone(), stop));
         }
         Ok(Self { at, https, shared, doors })
@@ -117,6 +116,8 @@ impl Gateway {
     pub async fn stop(mut self) {
         self.shared.halls.close(&going_away("the gateway stops; come back"));
         self.doors.close().await;
+        // Who was on the way meanwhile.
+        self.shared.halls.close(&going_away("the gateway stops; come back"));
         // Closes are written by the loops' own threads.
         tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     }

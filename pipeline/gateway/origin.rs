@@ -19,6 +19,7 @@ use records::{MessageId, StreamId};
 use rustls::ClientConfig;
 use serde::Deserialize;
 use serde_json::json;
+use tokio::sync::Semaphore;
 use tokio_websockets::upgrade::Error as Upgrade;
 use tokio_websockets::{ClientBuilder, Limits, WebSocketStream};
 
@@ -27,7 +28,10 @@ use crate::config::Secret;
 use crate::tls::{TlsError, trusted};
 
 /// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(8);
+pub const PATIENCE: Duration = Duration::from_secs(8);
+
+/// Requests at a time.
+const ASKING_MAX: usize = 512;
 
 /// Longest text of a room, and longest answer, in bytes.
 const TEXT_BYTES_MAX: usize = 1 << 20;
@@ -64,6 +68,12 @@ impl Refusal {
         told
     }
 
+    /// Whether a retry may be answered otherwise.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.status == StatusCode::SERVICE_UNAVAILABLE.as_u16()
+    }
+
     /// Whether it will be in the room is open.
     fn busy(cause: &dyn fmt::Display) -> Self {
         tracing::warn!(%cause, "a viewer can't be heard at the origin");
@@ -86,6 +96,10 @@ impl Refusal {
             retry_after_s: Option<u64>,
         }
         let document: Document = serde_json::from_slice(document).unwrap_or_default();
+        // Not the origin's own words, perhaps those of a proxy: what became of it is open.
+        if status.is_server_error() && document.code.is_none() {
+            return Self::busy(&status);
+        }
         let code = document.code.unwrap_or_else(|| {
             if status == StatusCode::UNAUTHORIZED { "token" } else { "refused" }.to_owned()
         });
@@ -105,6 +119,8 @@ pub struct Origin {
     token: Secret,
     tls: Arc<ClientConfig>,
     client: Client<Connector, Full<Bytes>>,
+    // Lest what viewers say takes all of the origin's connections.
+    asking: Semaphore,
 }
 
 impl Origin {
@@ -118,7 +134,7 @@ impl Origin {
             .pool_timer(TokioTimer::new())
             .build(Connector::new(Arc::clone(&tls)));
         let url = url.to_string().trim_end_matches('/').to_owned();
-        Ok(Self { url, token, tls, client })
+        Ok(Self { url, token, tls, client, asking: Semaphore::new(ASKING_MAX) })
     }
 
     /// Opens a room: with all that is held, or behind message `seq` of `epoch`.
@@ -214,7 +230,9 @@ impl Origin {
         body: Bytes,
     ) -> Result<Bytes, Refusal> {
         let bearer = self.bearer(token);
-        let bearer = bearer.map_err(|_| Refusal::read(StatusCode::UNAUTHORIZED, b"{}"))?;
+        let bearer = bearer.map_err(|_| {
+            Refusal::read(StatusCode::UNAUTHORIZED, br#"{"detail":"this is no session's token"}"#)
+        })?;
         let request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.url))
@@ -223,6 +241,7 @@ impl Origin {
             .body(Full::new(body))
             .map_err(|error| Refusal::busy(&error))?;
         let asking = async {
+            let _turn = self.asking.acquire().await.map_err(|error| Refusal::busy(&error))?;
             let response = self.client.request(request).await;
             let response = response.map_err(|error| Refusal::busy(&chain(&error)))?;
             let status = response.status();
@@ -258,5 +277,7 @@ mod tests {
         assert_eq!((told.client_id, &*told.detail), (Some("mine"), "slow down"));
         let refusal = Refusal::read(StatusCode::UNAUTHORIZED, b"<html>");
         assert_eq!(refusal.told(None).code, "token");
+        let refusal = Refusal::read(StatusCode::BAD_GATEWAY, b"<html>");
+        assert!(refusal.is_open() && refusal.told(None).code == "busy");
     }
 }

@@ -6,11 +6,12 @@
 //!
 //! - **Enters**: viewers' texts. **Leaves**: welcomes; the origin's answers.
 //! - **Held**: for each viewer who spoke a task, its token, and a few texts.
-//! - **Ends**: with the connection.
+//! - **Ends**: with the connection, once what was said by then is said.
 //! - **Never here**: waiting, but in those tasks; knowing who somebody is.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 use chat::{ConnectionId, Flushers, Handler, Left, Position, UserTag, Who};
 use parking_lot::Mutex;
@@ -19,12 +20,15 @@ use sources::chat::ClientText;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use super::halls::Halls;
-use super::origin::Origin;
+use super::halls::{Hall, Halls};
+use super::origin::{Origin, Refusal};
 use crate::chat::{Places, Refused, Text, Welcome};
 
 /// Texts of one viewer that wait for the origin's answer; more are refused.
 const WAITING_MAX: usize = 32;
+
+/// Until the origin is asked once more who somebody is.
+const HELLO_AGAIN: Duration = Duration::from_secs(1);
 
 /// See the module.
 pub struct Voices {
@@ -73,6 +77,16 @@ impl Voices {
         self.arrivals.lock().remove(&tag);
     }
 
+    /// The viewer's hall; none if it has ended, even if another has taken its place.
+    fn hall(&self, who: Who<'_>) -> Option<Arc<Hall>> {
+        let hall = self.halls.known(stream(who)?)?;
+        Arc::ptr_eq(&hall.room, who.room).then_some(hall)
+    }
+
+    fn is_here(&self, id: ConnectionId) -> bool {
+        self.queues.lock().contains_key(&id)
+    }
+
     fn reply(&self, id: ConnectionId, text: &Text<'_>) {
         self.reply_text(id, &text.json());
     }
@@ -115,16 +129,21 @@ impl Voices {
         let mut token: Option<String> = None;
         while let Some(text) = said.recv().await {
             match text {
-                ClientText::Hello { token: given } => match self.origin.you(stream, &given).await {
-                    Ok(you) => {
-                        self.reply_text(id, &you);
-                        token = Some(given);
+                // Nobody is there to be known.
+                ClientText::Hello { .. } if !self.is_here(id) => {}
+                ClientText::Hello { token: given } => {
+                    let mut asked = self.origin.you(stream, &given).await;
+                    // Clients say it once: an origin that is away is asked until it is back.
+                    while asked.as_ref().is_err_and(Refusal::is_open) && self.is_here(id) {
+                        tokio::time::sleep(HELLO_AGAIN).await;
+                        asked = self.origin.you(stream, &given).await;
                     }
-                    Err(refusal) => {
-                        self.reply(id, &Text::Refused(refusal.told(None)));
-                        token = None;
+                    token = asked.is_ok().then_some(given);
+                    match asked {
+                        Ok(you) => self.reply_text(id, &you),
+                        Err(refusal) => self.reply(id, &Text::Refused(refusal.told(None))),
                     }
-                },
+                }
                 ClientText::Say { message, client_id } => {
                     let client_id = client_id.as_deref();
                     let Some(token) = &token else {
@@ -154,15 +173,15 @@ fn stream(who: Who<'_>) -> Option<StreamId> {
 
 impl Handler for Voices {
     fn joined(&self, who: Who<'_>, at: &Position) -> Option<String> {
-        let stream = stream(who)?;
-        let hall = self.halls.known(stream)?;
-        hall.enter(who.user);
         let arrived = self.arrivals.lock().remove(&who.user);
+        let stream = stream(who)?;
+        let hall = self.hall(who)?;
+        hall.enter(who.user);
         if let Some(token) = arrived {
             self.hear(who.id, stream, ClientText::Hello { token });
         }
         let viewers = hall.viewers();
-        Some(hall.notes(|notes| Text::Welcome(Welcome::new(who.id, at, notes, viewers)).json()))
+        Some(hall.notes(|notes| Text::Welcome(Welcome::new(who, at, notes, viewers)).json()))
     }
 
     fn text(&self, who: Who<'_>, text: &str) {
@@ -179,7 +198,8 @@ impl Handler for Voices {
 
     fn left(&self, who: Who<'_>, _why: &Left) {
         self.queues.lock().remove(&who.id);
-        if let Some(hall) = stream(who).and_then(|stream| self.halls.known(stream)) {
+        self.unexpect(who.user);
+        if let Some(hall) = self.hall(who) {
             hall.leave(who.user);
         }
         self.places.give_back();

@@ -75,11 +75,19 @@ impl Asker {
     }
 }
 
-/// Who these headers say it is. None: they carry no token.
-pub async fn asker(app: &App, headers: &HeaderMap) -> Result<Option<Asker>, Problem> {
+/// The token that these headers carry.
+pub fn token(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
     let token = value.to_str().ok().and_then(|value| value.strip_prefix("Bearer "));
-    bearer(app, token.ok_or_else(not_the_token)?).await.map(Some)
+    token.map(Some).ok_or_else(not_the_token)
+}
+
+/// Who these headers say it is. None: they carry no token.
+pub async fn asker(app: &App, headers: &HeaderMap) -> Result<Option<Asker>, Problem> {
+    match token(headers)? {
+        Some(token) => bearer(app, token).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 /// Who brings this token.

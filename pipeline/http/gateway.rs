@@ -10,12 +10,12 @@ use axum::extract::{Path, Query, Request, State};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use http::{HeaderMap, StatusCode, header};
+use http::{StatusCode, header};
 use records::StreamId;
 
-use super::Problem;
 use super::chat::{Since, full, new_tag};
 use super::upgrade::websocket;
+use super::{Problem, auth};
 use crate::gateway::{OriginError, Shared};
 use crate::metrics::Exposition;
 
@@ -39,9 +39,13 @@ async fn subscribe(
     Query(since): Query<Since>,
     mut request: Request,
 ) -> Result<Response, Problem> {
-    let token = bearer(request.headers())?;
+    if since.is_gateway() {
+        return Err(Problem::new(StatusCode::FORBIDDEN, "a gateway stands before a server"));
+    }
+    let token = auth::token(request.headers())?.map(str::to_owned);
     let (answer, coming) = websocket(&mut request)?;
     let hall = gateway.hall(stream).await.map_err(problem)?;
+    hall.reach(since.start()).await;
     if !gateway.places().take() {
         return Err(full());
     }
@@ -56,13 +60,6 @@ async fn subscribe(
         gateway.places().give_back();
     });
     Ok(answer)
-}
-
-fn bearer(headers: &HeaderMap) -> Result<Option<String>, Problem> {
-    let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
-    let token = value.to_str().ok().and_then(|value| value.strip_prefix("Bearer "));
-    let token = token.ok_or_else(|| Problem::bad_request("Authorization: Bearer TOKEN"))?;
-    Ok(Some(token.to_owned()))
 }
 
 fn problem(error: OriginError) -> Problem {

@@ -110,7 +110,10 @@ impl Front {
 }
 
 /// A plain socket, and one with a certificate if there is one.
-fn with_secured<L, T>(plain: L, secured: Option<(L, T)>) -> impl Iterator<Item = (L, Option<T>)> {
+pub(crate) fn with_secured<L, T>(
+    plain: L,
+    secured: Option<(L, T)>,
+) -> impl Iterator<Item = (L, Option<T>)> {
     let secured = secured.map(|(listener, tls)| (listener, Some(tls)));
     std::iter::once((plain, None)).chain(secured)
 }

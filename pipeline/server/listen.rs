@@ -98,7 +98,8 @@ pub(crate) async fn secure(
     Ok(Some((listen(what, tls.listen).await?, certificate.watch())))
 }
 
-fn local(listener: &TcpListener) -> SocketAddr {
+/// Where it listens.
+pub(crate) fn local(listener: &TcpListener) -> SocketAddr {
     // A bound socket has an address.
     listener.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)))
 }

@@ -117,7 +117,8 @@ pub trait Handler: Send + Sync + 'static {
         let _ = (who, bytes);
     }
 
-    /// A viewer left. Called once for each that joined; there is nobody to reply to.
+    /// A viewer left. Called once for each that was handed over, whose room may have ended
+    /// before it joined; there is nobody to reply to.
     fn left(&self, who: Who<'_>, why: &Left) {
         let _ = (who, why);
     }

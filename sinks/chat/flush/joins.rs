@@ -8,6 +8,7 @@ use mio::unix::SourceFd;
 use mio::{Interest, Token};
 
 use super::connection::{Connection, Phase};
+use super::handler::Left;
 use super::inbox::Joining;
 use super::members::Members;
 use super::stats::count;
@@ -22,12 +23,6 @@ impl Loop {
         let key = self.connections.vacant_key();
         let interest = Interest::READABLE | Interest::WRITABLE;
         let fd = socket.as_raw_fd();
-        if let Err(error) = self.poll.registry().register(&mut SourceFd(&fd), Token(key), interest)
-        {
-            tracing::warn!(%error, "a viewer's socket can't be watched, and is closed");
-            self.inbox.gone();
-            return;
-        }
         let local = self.local(&room);
         // Looked up only now that news are told: nothing can come in between unseen.
         let position = room.seek(start);
@@ -50,6 +45,12 @@ impl Loop {
         });
         room.presence().enter(user);
         count(&self.stats.joined, 1);
+        if let Err(error) = self.poll.registry().register(&mut SourceFd(&fd), Token(key), interest)
+        {
+            tracing::warn!(%error, "a viewer's socket can't be watched, and is closed");
+            self.gone(key, &Left::Gone);
+            return;
+        }
         if let Some(reason) = room.closed() {
             self.end(key, reason);
             return;
