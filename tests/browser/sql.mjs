@@ -129,6 +129,8 @@ await main(async (onClose) => {
   await picture("chart");
   await page.click("[data-query=segments_by_rendition]");
   await settled();
+  // Drawn when the browser next draws.
+  await page.waitForSelector(".chart-bar", { timeout: 15_000 }).catch(() => {});
   chart.bars = await page.locator(".chart-bar").count();
   await page.click("[data-view=table]");
 

@@ -69,6 +69,8 @@ async fn soak_once_on_kafka() {
 /// Lives and dies `kills` times, then looks at what is left.
 async fn once(kills: u32, kafka: Option<&str>) {
     let mut settings = vec![
+        // Kills in a row keep publishers away for longer than people are waited for.
+        ("stream.reconnect_window", "2m"),
         ("lake.commit_busy", "200ms"),
         ("lake.commit_idle", "300ms"),
         ("pipeline.workers", "2"),
