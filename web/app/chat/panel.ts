@@ -59,6 +59,8 @@ export class ChatPanel {
   #you: You | null = null;
   #owner: string | null = null;
   #trouble = "";
+  /** Whether what was said before is known. */
+  #told = false;
   #hiding: number | undefined;
   /** How many messages had been said when the reader left the end; null: they are there. */
   #left_at: number | null = null;
@@ -122,6 +124,7 @@ export class ChatPanel {
       case "history":
         this.#appear();
         store.history(event.messages, event.more);
+        this.#told = true;
         break;
       case "record":
         store.apply(event.record);
@@ -340,9 +343,11 @@ export class ChatPanel {
     const store = this.#store;
     const { phase } = this.#connection;
     if (phase === "over") this.#gate();
-    const state = this.#trouble || STATES[phase];
+    const is_quiet = phase === "open" && this.#told && store.items.length === 0;
+    const state = this.#trouble || STATES[phase] || (is_quiet ? "Nothing has been said yet." : "");
     this.#state.hidden = state === "";
     setText(this.#state, state);
+    this.#state.toggleAttribute("data-quiet", is_quiet && this.#trouble === "");
     const mode = modeWords(store.mode);
     this.#mode.hidden = mode === null || phase === "over";
     setText(this.#mode, mode ?? "");
