@@ -32,7 +32,7 @@ pub use places::Places;
 pub use plane::{ChatPlane, Heard, HeardBody, Judging, Spoken, SpokenBody};
 pub use senders::{Answer, Asker, PATIENCE};
 pub use settings::{SettingsError, rules};
-pub use sockets::{Guest, Sockets};
+pub use sockets::{Guest, Sockets, WAITING_MAX};
 pub use wire::{Message, Refused, Text, Told, ToldWelcome, Welcome};
 
 use std::sync::Arc;

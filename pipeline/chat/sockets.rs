@@ -29,8 +29,8 @@ use super::places::Places;
 use super::senders::Asker;
 use super::wire::{Refused, Text, Welcome};
 
-/// Texts that wait for a viewer's hello; more are refused.
-const WAITING_MAX: usize = 32;
+/// Texts that wait for a viewer's hello, or at a gateway for an answer; more are refused.
+pub const WAITING_MAX: usize = 32;
 
 /// Who a viewer is.
 enum Voice {
@@ -151,24 +151,19 @@ impl Sockets {
 
     /// One text of a viewer whose hello isn't being looked at.
     fn heard(&self, id: ConnectionId, lane: &Arc<Lane>, who: Option<&Arc<Session>>, text: &str) {
-        let refuse = |status, code, detail: &str, client_id: Option<&str>| {
-            let refused = Refused::plain(status, code, detail, client_id);
-            self.reply(id, &Text::Refused(refused).json());
-        };
+        let refuse = |refused| self.reply(id, &Text::Refused(refused).json());
         match ClientText::parse(text) {
-            Err(error) => refuse(400, "malformed", &error.to_string(), None),
+            Err(error) => refuse(Refused::plain(400, "malformed", &error.to_string(), None)),
             Ok(ClientText::Hello { token }) => self.hello(id, lane.stream, token),
             Ok(ClientText::Say { message, client_id }) => {
                 let Some(session) = who.filter(|session| self.people.may_still(session)) else {
-                    return refuse(401, "token", "log in to write", client_id.as_deref());
+                    return refuse(Refused::stranger(client_id.as_deref()));
                 };
                 let asker = Asker::Socket { id, client_id: client_id.clone() };
                 let (asked, body) = self.people.said(lane, session, message, client_id);
                 self.desk.put(lane, asked, body, asker);
             }
-            Ok(ClientText::Crowd { .. }) => {
-                refuse(403, "gateway", "only gateways say who is there", None);
-            }
+            Ok(ClientText::Crowd { .. }) => refuse(Refused::not_a_gateway()),
         }
     }
 }

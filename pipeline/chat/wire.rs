@@ -199,6 +199,18 @@ impl<'a> Refused<'a> {
         Self { retry_after_s: Some(2), ..Self::plain(503, "busy", detail, client_id) }
     }
 
+    /// Nobody knows who says it.
+    #[must_use]
+    pub fn stranger(client_id: Option<&'a str>) -> Self {
+        Self::plain(401, "token", "log in to write", client_id)
+    }
+
+    /// Who isn't a gateway speaks as one.
+    #[must_use]
+    pub fn not_a_gateway() -> Self {
+        Self::plain(403, "gateway", "only gateways say who is there", None)
+    }
+
     /// What has nothing to do with what was said.
     #[must_use]
     pub fn plain(status: u16, code: &'a str, detail: &'a str, client_id: Option<&'a str>) -> Self {

@@ -22,10 +22,7 @@ use tokio::sync::mpsc;
 
 use super::halls::{Hall, Halls};
 use super::origin::{Origin, Refusal};
-use crate::chat::{Places, Refused, Text, Welcome};
-
-/// Texts of one viewer that wait for the origin's answer; more are refused.
-const WAITING_MAX: usize = 32;
+use crate::chat::{Places, Refused, Text, WAITING_MAX, Welcome};
 
 /// Until the origin is asked once more who somebody is.
 const HELLO_AGAIN: Duration = Duration::from_secs(1);
@@ -147,9 +144,7 @@ impl Voices {
                 ClientText::Say { message, client_id } => {
                     let client_id = client_id.as_deref();
                     let Some(token) = &token else {
-                        let detail = "log in to write";
-                        let refused = Refused::plain(401, "token", detail, client_id);
-                        self.reply(id, &Text::Refused(refused));
+                        self.reply(id, &Text::Refused(Refused::stranger(client_id)));
                         continue;
                     };
                     match self.origin.say(stream, token, &message, client_id).await {
@@ -158,9 +153,7 @@ impl Voices {
                     }
                 }
                 ClientText::Crowd { .. } => {
-                    let detail = "only gateways say who is there";
-                    let refused = Refused::plain(403, "gateway", detail, None);
-                    self.reply(id, &Text::Refused(refused));
+                    self.reply(id, &Text::Refused(Refused::not_a_gateway()));
                 }
             }
         }

@@ -31,7 +31,7 @@ enum Pace {
 }
 
 /// A socket to speak on.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Speaker {
     /// What its users say first, in turn; none where nobody has to say who they are.
     hellos: Vec<Box<str>>,
