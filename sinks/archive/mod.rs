@@ -321,7 +321,7 @@ impl Archive {
         let text = serde_json::to_vec(recording).map_err(std::io::Error::other)?;
         files::replace(&path, &text)?;
         if let Some(spool) = &self.shared.spool {
-            spool.push(Object::Recording { stream }, text.len() as u64, upload::wall_us());
+            spool.push(Object::Recording { stream }, text.len() as u64, upload::wall_us(), &[]);
         }
         Ok(())
     }

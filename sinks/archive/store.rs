@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use object_store::path::Path;
-use object_store::{Error, ObjectStore as _, ObjectStoreExt, PutMode, PutOptions};
+use object_store::{Error, ObjectStore as _, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use records::StreamId;
 use store::{Place, reason};
 
@@ -68,10 +68,14 @@ impl Store {
     }
 
     /// Puts an object there unless it is there.
-    pub(super) async fn put(&self, object: Object, bytes: Bytes) -> Result<Stored, StoreFailure> {
-        let (location, length) = (self.location(object), bytes.len() as u64);
+    pub(super) async fn put(
+        &self,
+        object: Object,
+        payload: PutPayload,
+    ) -> Result<Stored, StoreFailure> {
+        let (location, length) = (self.location(object), payload.content_length() as u64);
         let options = PutOptions::from(PutMode::Create);
-        let put = self.0.client().put_opts(&location, bytes.into(), options);
+        let put = self.0.client().put_opts(&location, payload, options);
         match in_time(put).await {
             Ok(_) => return Ok(Stored::Written),
             Err(Failed::Store(Error::AlreadyExists { .. })) => {}

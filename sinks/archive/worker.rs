@@ -107,7 +107,8 @@ impl<A: Announce> Worker<A> {
             return;
         }
         if let Some(spool) = &self.shared.spool {
-            spool.push(Object::Init { stream, rendition, run }, bytes, upload::wall_us());
+            // Too few of them to be worth keeping in memory.
+            spool.push(Object::Init { stream, rendition, run }, bytes, upload::wall_us(), &[]);
         }
         let shape = Shape::of(&start.init);
         let part_target = start.part_target;
@@ -141,11 +142,14 @@ impl<A: Announce> Worker<A> {
             lost,
             iframe_bytes,
         };
+        // What the file holds, if this wrote it.
+        let mut content: &[Pieces] = &[];
         if !segment.gap && !lost {
             let path =
                 files::path(&self.shared.config.root, Object::Segment { stream, rendition, msn });
             match files::put_if_absent(&path, segment.chunks.iter().flat_map(Pieces::iter)) {
                 Ok(Put::Written) => {
+                    content = &segment.chunks;
                     metrics.segments_total.fetch_add(1, Ordering::Relaxed);
                     metrics.bytes_total.fetch_add(record.bytes, Ordering::Relaxed);
                 }
@@ -173,7 +177,7 @@ impl<A: Announce> Worker<A> {
         if let Some(spool) = self.shared.spool.as_ref().filter(|_| stored) {
             spool.list(stream, msn, end_us);
             let object = Object::Segment { stream, rendition, msn };
-            spool.push(object, record.bytes, record.wall_us);
+            spool.push(object, record.bytes, record.wall_us, content);
         }
         self.say(stream, &Announcement::Segment(record));
         self.age(key, msn, end_us, stored);

@@ -1,26 +1,32 @@
-//! One upload: the file, the request, what became of it.
+//! One upload: the bytes, the request, what became of it.
 
 use std::io::ErrorKind;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bytes::Bytes;
 use futures_util::FutureExt;
+use object_store::PutPayload;
 
+use super::content::Content;
 use super::item::{Outcome, Task};
 use super::{Spool, now};
 use crate::archive::files;
 use crate::archive::store::{StoreFailure, Stored};
+use crate::hls::Object;
 
 impl Spool {
     /// Tries it once. Never panics.
-    pub(super) async fn attempt(self: Arc<Self>, task: Task) -> (Task, Outcome) {
-        let outcome = AssertUnwindSafe(self.upload(&task)).catch_unwind().await;
+    pub(super) async fn attempt(
+        self: Arc<Self>,
+        task: Task,
+        content: Option<Content>,
+    ) -> (Task, Outcome) {
+        let outcome = AssertUnwindSafe(self.upload(&task, content)).catch_unwind().await;
         (task, outcome.unwrap_or(Outcome::Failed))
     }
 
-    async fn upload(&self, task: &Task) -> Outcome {
+    async fn upload(&self, task: &Task, content: Option<Content>) -> Outcome {
         let (object, metrics) = (task.object(), &self.metrics);
         if task.item.is_found {
             match self.config.store.length(object).await {
@@ -32,18 +38,16 @@ impl Spool {
                 Err(failure) => return Outcome::Away(failure.to_string()),
             }
         }
-        let path = files::path(&self.root, object);
-        let read = tokio::task::spawn_blocking(move || std::fs::read(path)).await;
-        let bytes = match read.unwrap_or_else(|died| Err(std::io::Error::other(died))) {
-            Ok(bytes) => Bytes::from(bytes),
-            Err(error) if error.kind() == ErrorKind::NotFound => return Outcome::Gone,
-            Err(error) => {
-                tracing::warn!(?object, %error, "a file that is to go up can't be read");
-                return Outcome::Failed;
-            }
+        // Held until the request ends, and counted for as long.
+        let payload = match &content {
+            Some(content) => content.payload(),
+            None => match self.read_back(object).await {
+                Ok(payload) => payload,
+                Err(outcome) => return outcome,
+            },
         };
-        let length = bytes.len() as u64;
-        match self.config.store.put(object, bytes).await {
+        let length = payload.content_length() as u64;
+        match self.config.store.put(object, payload).await {
             Ok(Stored::Written) => {
                 metrics.uploads_total.fetch_add(1, Ordering::Relaxed);
                 metrics.upload_bytes_total.fetch_add(length, Ordering::Relaxed);
@@ -59,6 +63,20 @@ impl Spool {
                 Outcome::Up
             }
             Err(failure) => Outcome::Away(failure.to_string()),
+        }
+    }
+
+    /// Reads a file that is to go up, in one piece.
+    async fn read_back(&self, object: Object) -> Result<PutPayload, Outcome> {
+        let path = files::path(&self.root, object);
+        let read = tokio::task::spawn_blocking(move || std::fs::read(path)).await;
+        match read.unwrap_or_else(|died| Err(std::io::Error::other(died))) {
+            Ok(bytes) => Ok(bytes.into()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(Outcome::Gone),
+            Err(error) => {
+                tracing::warn!(?object, %error, "a file that is to go up can't be read");
+                Err(Outcome::Failed)
+            }
         }
     }
 

@@ -8,10 +8,13 @@
 //! viewers ─ what is no longer here ─► Spool::read ─► store
 //! ```
 //!
-//! - **Enters**: names of files that are written. **Leaves**: objects; victims
-//!   when too much waits; bytes for viewers of what has left the disk.
-//! - **Held**: a name and a length for each file that waits, no bytes but those
-//!   under way: at most `uploads` files at a time.
+//! - **Enters**: names of files that are written, and the bytes of segments that
+//!   were just. **Leaves**: objects; victims when too much waits; bytes for
+//!   viewers of what has left the disk.
+//! - **Held**: a name and a length for each file that waits. Bytes of those under
+//!   way: at most `uploads` files at a time. Of segments that wait, the bytes
+//!   that the live window holds as well, as long as the store keeps up and at
+//!   most 32 MiB (`waiting`); a file is read back only without them.
 //! - **Ends** with [`Spool::close`], which lets what is under way end. What
 //!   waits is found again by the next start.
 //! - **Never here**: waiting by a caller that isn't a viewer; deciding that a
@@ -23,6 +26,7 @@
 //! for ever, after a pause that grows (`waiting`).
 
 mod attempt;
+mod content;
 mod item;
 mod mark;
 mod waiting;
@@ -34,7 +38,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use records::StreamId;
+use records::{Pieces, StreamId};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
@@ -163,8 +167,9 @@ impl Spool {
         }
     }
 
-    /// A file is written.
-    pub(super) fn push(&self, object: Object, bytes: u64, at_us: u64) {
+    /// A file is written. `content`: all that is in it, if that is in memory
+    /// for a while anyway; else nothing.
+    pub(super) fn push(&self, object: Object, bytes: u64, at_us: u64, content: &[Pieces]) {
         let (rendition, name) = match object {
             Object::Segment { rendition, msn, .. } => (rendition, Name::Segment(msn)),
             Object::Init { rendition, run, .. } => (rendition, Name::Init(run)),
@@ -182,6 +187,7 @@ impl Spool {
         let is_over = {
             let mut waiting = self.waiting.lock();
             waiting.push(object.stream(), rendition, name, item, now());
+            waiting.keep_content(object.stream(), rendition, name, content);
             waiting.bytes > self.config.bytes_max
         };
         self.changed.notify_one();
@@ -212,7 +218,8 @@ impl Spool {
             let next_turn = {
                 let mut waiting = self.waiting.lock();
                 while !is_stopping && let Some(task) = waiting.next(now()) {
-                    uploads.spawn(Arc::clone(&self).attempt(task));
+                    let content = waiting.take_content(&task);
+                    uploads.spawn(Arc::clone(&self).attempt(task, content));
                 }
                 waiting.next_turn()
             };

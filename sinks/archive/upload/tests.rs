@@ -135,6 +135,13 @@ impl ObjectStore for Faulty {
 }
 
 fn start(root: &FilePath, faulty: &Arc<Faulty>, bytes_max: u64) -> Archive {
+    let archive = start_idle(root, faulty, bytes_max);
+    archive.spool().unwrap().start();
+    archive
+}
+
+/// Nothing goes up until its spool is started.
+fn start_idle(root: &FilePath, faulty: &Arc<Faulty>, bytes_max: u64) -> Archive {
     let client: Arc<dyn ObjectStore> = Arc::clone(faulty) as _;
     let spool = SpoolConfig {
         store: Store::new(store::Place::new(client, "s3://bucket/pre/fix").unwrap()),
@@ -145,9 +152,7 @@ fn start(root: &FilePath, faulty: &Arc<Faulty>, bytes_max: u64) -> Archive {
     };
     let config =
         ArchiveConfig { spool: Some(spool), ..ArchiveConfig::new(root.into(), Keep::Forever) };
-    let archive = Archive::start(config, || |_: &_| Ok::<(), AnnounceError>(())).unwrap();
-    archive.spool().unwrap().start();
-    archive
+    Archive::start(config, || |_: &_| Ok::<(), AnnounceError>(())).unwrap()
 }
 
 fn broadcast(fake: &mut Fake, segments: usize) -> Vec<Media> {
@@ -240,6 +245,41 @@ async fn everything_goes_up_in_order_whatever_the_store_does() {
     assert!(puts.last().unwrap().ends_with("/recording.json"));
     assert!(spool.metrics().repeats_total.load(Ordering::Relaxed) > 0, "lost answers");
     assert_eq!((spool.trouble(), spool.whole()), (None, vec![fake.stream]));
+    archive.close();
+}
+
+#[tokio::test]
+async fn what_was_just_written_goes_up_from_memory() {
+    let (root, store) = (tempfile::tempdir().unwrap(), Arc::new(Faulty::default()));
+    let mut fake = Fake::new(&LADDER);
+    let archive = start_idle(root.path(), &store, u64::MAX);
+    publish(&archive, broadcast(&mut fake, 1)).await;
+    let (stream, written) = (fake.stream, on_disk(root.path(), fake.stream));
+    for rendition in LADDER {
+        let object = Object::Segment { stream, rendition, msn: 0 };
+        std::fs::remove_file(files::path(root.path(), object)).unwrap();
+    }
+    archive.spool().unwrap().start();
+    until(|| waits(&archive) == 0).await;
+    assert_eq!(in_store(&store).await, written);
+    archive.close();
+}
+
+#[tokio::test]
+async fn after_a_failure_the_file_goes_up() {
+    let (root, store) = (tempfile::tempdir().unwrap(), Arc::new(Faulty::default()));
+    let mut fake = Fake::new(&LADDER);
+    store.set(Some(Fault::Away));
+    let archive = start(root.path(), &store, u64::MAX);
+    publish(&archive, broadcast(&mut fake, 1)).await;
+    until(|| archive.spool().unwrap().trouble().is_some()).await;
+    // Other than what was in memory, to tell them apart.
+    let stream = fake.stream;
+    let object = Object::Segment { stream, rendition: Rendition::Source, msn: 0 };
+    std::fs::write(files::path(root.path(), object), b"from the file").unwrap();
+    store.set(None);
+    until(|| waits(&archive) == 0).await;
+    assert_eq!(in_store(&store).await, on_disk(root.path(), stream));
     archive.close();
 }
 

@@ -9,14 +9,21 @@
 //! order. How many are under way together is halved by each failure and grows
 //! by one with each success: a store that says SlowDown gets less, one that is
 //! away is asked by one request at a time.
+//!
+//! A segment's bytes are kept for its first attempt while the store keeps up:
+//! nothing failed last, at most one file of the lane is before it, and there is
+//! room. All else is read back from its file.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use records::{Rendition, StreamId};
+use records::{Pieces, Rendition, StreamId};
+use tokio::sync::Semaphore;
 
+use super::content::Content;
 use super::item::{Item, Key, Name, Outcome, Task, Victim};
 use super::mark::Mark;
 
@@ -25,9 +32,18 @@ const PAUSE_MIN: Duration = Duration::from_millis(250);
 /// Longest pause: how long after its return a store is noticed at the latest.
 const PAUSE_MAX: Duration = Duration::from_secs(20);
 
+/// Bytes of segments that are kept in memory, those under way included: some
+/// fifty of 2.6 Mbit/s. Beyond it they are read back, which costs a little CPU.
+const CONTENT_BYTES_MAX: usize = 32 << 20;
+/// Files of a lane that may go up before one whose bytes are kept: with more,
+/// they might be held for longer than the live window holds them.
+const CONTENT_AHEAD_MAX: usize = 1;
+
 #[derive(Default)]
 struct Lane {
     items: BTreeMap<Name, Item>,
+    /// The bytes of some of them, until they are first tried.
+    contents: BTreeMap<Name, Content>,
     under_way: bool,
     /// Whether it has a turn coming.
     queued: bool,
@@ -88,6 +104,8 @@ pub(super) struct Waiting {
     allowed_max: usize,
     /// Why the last attempt failed, if it did.
     pub(super) trouble: Option<String>,
+    /// A permit for each byte of content that may still be kept.
+    room: Arc<Semaphore>,
     window_us: i64,
     keep: Duration,
 }
@@ -107,6 +125,7 @@ impl Waiting {
             allowed: uploads.max(1),
             allowed_max: uploads.max(1),
             trouble: None,
+            room: Arc::new(Semaphore::new(CONTENT_BYTES_MAX)),
             window_us: i64::try_from(window.as_micros()).unwrap_or(i64::MAX),
             keep,
         }
@@ -130,6 +149,42 @@ impl Waiting {
         self.bytes += item.bytes;
         self.objects += 1;
         self.turn((stream, Some(rendition)), now);
+    }
+
+    /// Keeps the bytes of a file that was just pushed, if it will soon be tried.
+    pub(super) fn keep_content(
+        &mut self,
+        stream: StreamId,
+        rendition: Rendition,
+        name: Name,
+        pieces: &[Pieces],
+    ) {
+        if self.trouble.is_some() {
+            return;
+        }
+        let Some(broadcast) = self.broadcasts.get_mut(&stream) else { return };
+        let Some(lane) = broadcast.lanes.get_mut(&rendition) else { return };
+        // Itself among them.
+        if lane.items.len() > 1 + CONTENT_AHEAD_MAX {
+            return;
+        }
+        if let Some(content) = Content::keep(&self.room, pieces) {
+            lane.contents.insert(name, content);
+        }
+    }
+
+    /// The bytes of what [`Waiting::next`] gave, if they were kept. They are
+    /// gone from here: if the attempt fails, the next one reads the file.
+    pub(super) fn take_content(&mut self, task: &Task) -> Option<Content> {
+        let lane = self.broadcasts.get_mut(&task.key.0)?.lane(task.key.1)?;
+        lane.contents.remove(&task.name?)
+    }
+
+    /// Lets go of all bytes that wait: nobody knows for how long.
+    fn drop_contents(&mut self) {
+        for broadcast in self.broadcasts.values_mut() {
+            broadcast.lanes.values_mut().for_each(|lane| lane.contents.clear());
+        }
     }
 
     /// Takes over what a restart found of a broadcast: its mark, and what waits.
@@ -252,7 +307,10 @@ impl Waiting {
             Outcome::Failed => {}
             Outcome::Away(why) => {
                 self.allowed = (self.allowed / 2).max(1);
-                self.trouble = Some(why.clone());
+                // While in trouble none are kept.
+                if self.trouble.replace(why.clone()).is_none() {
+                    self.drop_contents();
+                }
             }
         }
         let (stream, rendition) = task.key;
@@ -267,7 +325,10 @@ impl Waiting {
         }
         lane.failures = 0;
         let was_there = match task.name {
-            Some(name) => lane.items.remove(&name),
+            Some(name) => {
+                lane.contents.remove(&name);
+                lane.items.remove(&name)
+            }
             None => broadcast.recording.take(),
         };
         if was_there.is_some() {
@@ -338,6 +399,7 @@ impl Waiting {
             let Some(broadcast) = self.broadcasts.get_mut(&victim.stream) else { continue };
             broadcast.dying += 1;
             let Some(lane) = broadcast.lanes.get_mut(&victim.rendition) else { continue };
+            lane.contents.remove(&Name::Segment(victim.msn));
             if lane.items.remove(&Name::Segment(victim.msn)).is_some() {
                 self.bytes -= victim.bytes;
                 self.objects -= 1;

@@ -1,5 +1,6 @@
 //! What goes up when, and what is given up.
 
+use bytes::Bytes;
 use records::StreamId;
 
 use super::super::mark::TrackMark;
@@ -24,6 +25,21 @@ fn push(waiting: &mut Waiting, stream: StreamId, rendition: Rendition, msns: &[u
         waiting.list(stream, msn, (msn as i64 + 1) * 1_000_000);
         waiting.push(stream, rendition, Name::Segment(msn), item(10, msn * 1_000_000), now);
     }
+}
+
+/// Pieces that count for so many MiB and take one.
+fn pieces(mib: usize) -> Vec<Pieces> {
+    vec![vec![Bytes::from(vec![0_u8; 1 << 20]); mib].into()]
+}
+
+/// A segment whose bytes, so many MiB, are in memory.
+fn push_bytes(waiting: &mut Waiting, key: (StreamId, Rendition), msn: u64, mib: usize) {
+    push(waiting, key.0, key.1, &[msn], Instant::now());
+    waiting.keep_content(key.0, key.1, Name::Segment(msn), &pieces(mib));
+}
+
+fn kept_mib(waiting: &Waiting) -> usize {
+    (CONTENT_BYTES_MAX - waiting.room.available_permits()) >> 20
 }
 
 fn names(tasks: &[Task]) -> Vec<(Option<Rendition>, Option<Name>)> {
@@ -194,4 +210,62 @@ fn what_is_forgotten_leaves_nothing_behind() {
     assert!(!waiting.settle(&task, &Outcome::Up, now));
     assert!(!waiting.is_busy(stream) && waiting.broadcasts().is_empty());
     assert_eq!((waiting.objects, waiting.bytes, waiting.next(now)), (0, 0, None));
+}
+
+#[test]
+fn bytes_are_kept_for_one_attempt() {
+    let stream = StreamId::generate();
+    let mut waiting = waiting(8);
+    push_bytes(&mut waiting, (stream, SOURCE), 0, 2);
+    let now = Instant::now();
+    let task = waiting.next(now).unwrap();
+    let content = waiting.take_content(&task).unwrap();
+    assert_eq!(content.payload().content_length(), 2 << 20);
+    assert_eq!(kept_mib(&waiting), 2, "those under way count");
+    drop(content);
+    waiting.settle(&task, &Outcome::Failed, now);
+    let later = waiting.next_turn().unwrap();
+    assert_eq!(waiting.next(later), Some(task));
+    assert!(waiting.take_content(&task).is_none(), "its file is read");
+    assert_eq!(kept_mib(&waiting), 0);
+}
+
+#[test]
+fn bytes_are_kept_while_the_store_keeps_up() {
+    let (one, other) = (StreamId::generate(), StreamId::generate());
+    let mut waiting = waiting(1);
+    (0..4).for_each(|msn| push_bytes(&mut waiting, (one, SOURCE), msn, 1));
+    push_bytes(&mut waiting, (one, AUDIO), 0, 1);
+    assert_eq!(kept_mib(&waiting), 3, "two of a lane, and one of another");
+
+    let now = Instant::now();
+    let task = waiting.next(now).unwrap();
+    drop(waiting.take_content(&task).unwrap());
+    waiting.settle(&task, &Outcome::Away("503".into()), now);
+    push_bytes(&mut waiting, (other, SOURCE), 0, 1);
+    assert_eq!(kept_mib(&waiting), 0, "nobody knows for how long it is away");
+
+    let later = waiting.next_turn().unwrap().max(now);
+    let task = waiting.next(later).unwrap();
+    waiting.settle(&task, &Outcome::Up, later);
+    push_bytes(&mut waiting, (other, AUDIO), 0, 1);
+    assert_eq!(kept_mib(&waiting), 1);
+}
+
+#[test]
+fn bytes_that_are_kept_are_bounded_and_let_go() {
+    let (one, other, now) = (StreamId::generate(), StreamId::generate(), Instant::now());
+    let mut waiting = waiting(1);
+    push_bytes(&mut waiting, (one, SMALL), 0, 20);
+    push_bytes(&mut waiting, (one, SOURCE), 0, 20);
+    assert_eq!(kept_mib(&waiting), 20, "it goes up from its file");
+    push_bytes(&mut waiting, (other, SOURCE), 0, 12);
+    push_bytes(&mut waiting, (other, AUDIO), 0, 1);
+    assert_eq!(kept_mib(&waiting), CONTENT_BYTES_MAX >> 20);
+    waiting.forget(other);
+    assert_eq!(kept_mib(&waiting), 20);
+    // No longer listed.
+    waiting.list(one, 9, 10_000_000);
+    assert_eq!(waiting.give_up(0, now).len(), 2);
+    assert_eq!(kept_mib(&waiting), 0);
 }
