@@ -338,7 +338,7 @@ def deltalake(*arguments, timeout=1200):
 
 
 def archive_cost():
-    """What it costs on top of live that broadcasts go up to an S3 store (moto, which answers slowly)."""
+    """What it costs on top of live that broadcasts go up to an S3 store (moto, see s3.py)."""
     count, span, cost = 20, 20, {False: [], True: []}
     packages = ROOT / ".cache/python-s3"
     for _ in range(RUNS):
@@ -348,7 +348,7 @@ def archive_cost():
                 settings = {"transcode__enabled": "false"}
                 if is_stored:
                     port = free_port()
-                    lab.run([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+                    lab.run([sys.executable, ROOT / "tests/bench/s3.py", port],
                             {"PYTHONPATH": str(packages)}, "s3")
                     bucket = urllib.request.Request(f"http://127.0.0.1:{port}/bucket", method="PUT")
                     wait_for(lambda: urllib.request.urlopen(bucket, timeout=5).read() is not None)
