@@ -18,7 +18,7 @@ use tokio::sync::watch;
 
 use crate::flush::Inbox;
 use crate::presence::Presence;
-use crate::ring::{Behind, Page, Position, PushError, Ring, Start};
+use crate::ring::{Behind, Mark, Page, Position, PushError, Ring, Start};
 use crate::ws::CloseReason;
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
@@ -55,6 +55,8 @@ pub(crate) struct Bounds {
     pub tail: u64,
     pub head: u64,
     pub pushed: u64,
+    /// The greatest number up to the head.
+    pub last: u64,
 }
 
 impl Room {
@@ -165,28 +167,26 @@ impl Room {
         bounds(&self.state.lock().ring)
     }
 
-    pub(crate) fn seq_before(&self, offset: u64) -> Option<u64> {
-        self.state.lock().ring.seq_before(offset)
-    }
-
-    /// Looks, and appends all from where `from` says after that look; None appends nothing.
+    /// Looks, and appends all from where `from` says after that look, and where its frames end;
+    /// None appends nothing.
     pub(crate) fn window(
         &self,
         to: &mut Vec<u8>,
+        marks: &mut Vec<Mark>,
         from: impl FnOnce(Bounds) -> Option<u64>,
     ) -> Bounds {
         let state = self.state.lock();
         let bounds = bounds(&state.ring);
         if let Some(from) = from(bounds) {
             // `from` has just been shown the bounds.
-            let _held = state.ring.copy(from, to);
+            let _held = state.ring.copy(from, to, marks);
         }
         bounds
     }
 }
 
 fn bounds(ring: &Ring) -> Bounds {
-    Bounds { tail: ring.tail(), head: ring.head(), pushed: ring.pushed() }
+    Bounds { tail: ring.tail(), head: ring.head(), pushed: ring.pushed(), last: ring.last() }
 }
 
 #[cfg(test)]

@@ -17,6 +17,9 @@ pub(super) struct Connection {
     pub place: u32,
     /// Of the first frame that it wasn't given; always where a frame begins.
     pub offset: u64,
+    /// The last message before `offset`. Should it fall off the ring, it is told to come back
+    /// with this; the ring knows nothing of that offset any more.
+    pub seq: u64,
     pub phase: Phase,
     /// What has to be sent before the ring's frames. While there is some the socket is full,
     /// and the kernel says when it isn't.
@@ -44,8 +47,6 @@ pub(super) enum Phase {
 pub(super) struct Pending {
     bytes: Vec<u8>,
     sent: usize,
-    /// The last message it was given whole, as far as that is known.
-    pub seq: Option<u64>,
     /// The last of it is a close frame.
     pub is_last: bool,
 }
@@ -82,66 +83,9 @@ impl Pending {
     }
 }
 
-/// How many bytes of `window`, which begins with a frame, are whole frames if `sent` of them
-/// are sent, rounded up: where the frame ends that `sent` lies in.
-pub(super) fn frames_up(window: &[u8], sent: usize) -> usize {
-    let mut end = 0;
-    while end < sent {
-        end += frame_len(&window[end..]);
-    }
-    end.min(window.len())
-}
-
-/// The same, rounded down, but at least one frame.
-pub(super) fn frames_down(window: &[u8], max: usize) -> usize {
-    let mut end = 0;
-    while end < window.len() {
-        let next = end + frame_len(&window[end..]);
-        if next > max && end > 0 {
-            break;
-        }
-        end = next;
-    }
-    end.min(window.len())
-}
-
-fn frame_len(frame: &[u8]) -> usize {
-    match *frame {
-        [_, 127, a, b, c, d, e, f, g, h, ..] => {
-            10 + u64::from_be_bytes([a, b, c, d, e, f, g, h]) as usize
-        }
-        [_, 126, a, b, ..] => 4 + usize::from(u16::from_be_bytes([a, b])),
-        [_, len, ..] => 2 + usize::from(len),
-        // Not a frame: nothing more can be told apart.
-        _ => frame.len().max(1),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ws::{Opcode, frame};
-
-    #[test]
-    fn frames_are_found_in_a_window() {
-        let frames: Vec<_> =
-            [5, 200, 70_000, 0].iter().map(|len| frame(Opcode::Text, &vec![b'x'; *len])).collect();
-        let window = frames.concat();
-        let ends: Vec<usize> = frames
-            .iter()
-            .scan(0, |end, frame| {
-                *end += frame.len();
-                Some(*end)
-            })
-            .collect();
-        assert_eq!(ends, [7, 211, 70_221, 70_223]);
-        for (sent, end) in [(0, 0), (1, 7), (7, 7), (8, 211), (70_221, 70_221), (70_222, 70_223)] {
-            assert_eq!(frames_up(&window, sent), end, "{sent} up");
-        }
-        for (max, end) in [(0, 7), (7, 7), (210, 7), (211, 211), (70_000, 211), (1 << 20, 70_223)] {
-            assert_eq!(frames_down(&window, max), end, "{max} down");
-        }
-    }
 
     #[test]
     fn pending_keeps_order_and_its_bound() {

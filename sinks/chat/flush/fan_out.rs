@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use rustix::io::{Errno, Result};
 
-use super::connection::{Connection, Pending, Phase, frames_down, frames_up};
+use super::connection::{Connection, Pending, Phase};
 use super::handler::{ConnectionId, Left};
 use super::outlet::{BATCH, Write};
 use super::stats::count;
 use super::turn::Loop;
+use crate::ring::Mark;
 use crate::room::Bounds;
 
 /// What a viewer that is behind gets in one write: the copy is for it alone.
@@ -19,11 +20,16 @@ const CATCH_UP_BYTES: usize = 64 * 1024;
 const BATCH_BYTES: usize = 256 * 1024;
 /// What the copy may keep of a day when it was long.
 const KEPT_BYTES: usize = 4 * BATCH_BYTES;
+/// The same for its frames.
+const KEPT_MARKS: usize = KEPT_BYTES / 64;
 
 /// The batch that is being put together: windows of rooms, and who gets what of them.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     bytes: Vec<u8>,
+    /// Where the frames in it end. By the time a piece turns out to be cut the ring may hold
+    /// them no more.
+    marks: Vec<Mark>,
     pieces: Vec<Piece>,
     began: Option<Instant>,
     // Kept for their memory alone.
@@ -36,7 +42,7 @@ pub(super) struct Batch {
 struct Piece {
     key: u32,
     from: usize,
-    to: usize,
+    to: Mark,
 }
 
 impl Loop {
@@ -96,7 +102,7 @@ impl Loop {
         batch.began.get_or_insert_with(Instant::now);
         let base = batch.bytes.len();
         let mut first = 0;
-        let bounds = members.room.window(&mut batch.bytes, |bounds| {
+        let bounds = members.room.window(&mut batch.bytes, &mut batch.marks, |bounds| {
             let held = bounds.tail..bounds.head;
             first = keys
                 .iter()
@@ -118,9 +124,9 @@ impl Loop {
                 behind.push(key);
             } else if connection.pending.is_none() && connection.offset < bounds.head {
                 let from = base + (connection.offset - first) as usize;
-                let mut to = batch.bytes.len();
-                if to - from > bytes_max {
-                    to = from + frames_down(&batch.bytes[from..to], bytes_max);
+                let mut to = Mark { end: batch.bytes.len(), seq: bounds.last };
+                if to.end - from > bytes_max {
+                    to = batch.down(from, bytes_max).unwrap_or(to);
                 }
                 connection.is_in_batch = true;
                 batch.pieces.push(Piece { key, from, to });
@@ -145,7 +151,7 @@ impl Loop {
             .iter()
             .filter_map(|piece| {
                 let socket = self.connections.get(piece.key as usize)?.socket.as_fd();
-                Some(Write { socket, from: piece.from, to: piece.to })
+                Some(Write { socket, from: piece.from, to: piece.to.end })
             })
             .collect();
         self.outlet.write(&self.batch.bytes, &writes, &mut done);
@@ -159,12 +165,12 @@ impl Loop {
     }
 
     fn account(&mut self, pieces: &[Piece], done: &[Result<usize>]) {
-        let mut bytes = 0;
-        let (mut full, mut gone) = (Vec::new(), Vec::new());
+        let (mut bytes, mut blocked) = (0, 0);
+        let (mut cut, mut gone) = (Vec::new(), Vec::new());
         for (piece, result) in pieces.iter().zip(done) {
             let Some(connection) = self.connections.get_mut(piece.key as usize) else { continue };
             connection.is_in_batch = false;
-            let len = piece.to - piece.from;
+            let len = piece.to.end - piece.from;
             let sent = match result {
                 Ok(sent) => *sent,
                 Err(Errno::AGAIN) => 0,
@@ -176,40 +182,34 @@ impl Loop {
             bytes += sent as u64;
             if sent == len {
                 connection.offset += len as u64;
+                connection.seq = piece.to.seq;
                 continue;
             }
-            // The frame that was cut goes on alone, so that replies and a close frame find
-            // their place behind it.
-            let window = &self.batch.bytes[piece.from..piece.to];
-            let whole = frames_up(window, sent);
-            connection.offset += whole as u64;
+            blocked += 1;
             let mut pending = Box::<Pending>::default();
-            pending.push(&window[sent..whole], usize::MAX);
+            if sent > 0 {
+                // The frame that was cut goes on alone, so that replies and a close frame find
+                // their place behind it.
+                let at = piece.from + sent;
+                let whole = self.batch.up(at).unwrap_or(piece.to);
+                connection.offset += (whole.end - piece.from) as u64;
+                connection.seq = whole.seq;
+                pending.push(&self.batch.bytes[at..whole.end], usize::MAX);
+                cut.push(piece.key as usize);
+            }
             connection.pending = Some(pending);
-            full.push((piece.key as usize, sent > 0));
         }
         count(&self.stats.writes, pieces.len() as u64);
         count(&self.stats.bytes, bytes);
-        count(&self.stats.blocked, full.len() as u64);
-        for (key, is_in_part) in full {
-            self.note_position(key);
-            if is_in_part {
-                // The kernel tells when there is room only to who was refused: try on.
-                self.flush_pending(key);
-                self.call_again(key);
-            }
+        count(&self.stats.blocked, blocked);
+        for key in cut {
+            // The kernel tells when there is room only to who was refused: try on.
+            self.flush_pending(key);
+            self.call_again(key);
         }
         for key in gone {
             self.gone(key as usize, &Left::Gone);
         }
-    }
-
-    /// Notes the last message of a viewer that has to wait: should it fall off, it is told.
-    pub fn note_position(&mut self, key: usize) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        let Some(pending) = &mut connection.pending else { return };
-        let Some(members) = self.rooms.get(connection.room as usize) else { return };
-        pending.seq = members.room.seq_before(connection.offset);
     }
 
     /// Gives one viewer what it doesn't have, as far as a turn allows.
@@ -242,10 +242,111 @@ impl Batch {
         self.pieces.len() >= BATCH || self.bytes.len() >= BATCH_BYTES
     }
 
+    /// Where the frame ends that the byte before `at` is of.
+    fn up(&self, at: usize) -> Option<Mark> {
+        let index = self.marks.partition_point(|mark| mark.end < at);
+        self.marks.get(index).copied()
+    }
+
+    /// Where the last frame ends that lies within `max` bytes from `from`, where one begins;
+    /// that one if none does.
+    fn down(&self, from: usize, max: usize) -> Option<Mark> {
+        let first = self.marks.partition_point(|mark| mark.end <= from);
+        let behind = self.marks.partition_point(|mark| mark.end <= from + max);
+        self.marks.get(first.max(behind.saturating_sub(1))).copied()
+    }
+
     fn clear(&mut self) {
         self.pieces.clear();
         self.bytes.clear();
         self.bytes.shrink_to(KEPT_BYTES);
+        self.marks.clear();
+        self.marks.shrink_to(KEPT_MARKS);
         self.began = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flush::outlet::send_now;
+    use crate::flush::scene::{KEY, Scene, TEXT_BYTES};
+
+    /// With its header.
+    const FRAME_BYTES: usize = 4 + TEXT_BYTES;
+
+    /// What somebody hears who got so many messages and fell off then.
+    fn fallen(got: u64) -> (Vec<u64>, u16, String) {
+        let seq = 40 + got;
+        let why = format!(r#"{{"reason":"behind","epoch":7,"seq":{seq}}}"#);
+        ((41..=seq).collect(), 4008, why)
+    }
+
+    #[test]
+    fn frames_are_found_in_a_batch() {
+        let ends = [7, 211, 70_221, 70_223].into_iter().zip(1..);
+        let marks = ends.map(|(end, seq)| Mark { end, seq }).collect();
+        let batch = Batch { marks, ..Batch::default() };
+        for (at, end) in [(1, 7), (7, 7), (8, 211), (70_221, 70_221), (70_222, 70_223)] {
+            assert_eq!(batch.up(at).unwrap().end, end, "{at} up");
+        }
+        for (from, max, end) in [
+            (0, 0, 7),
+            (0, 210, 7),
+            (0, 211, 211),
+            (0, 70_000, 211),
+            (0, 1 << 20, 70_223),
+            (7, 100, 211),
+            (7, 204, 211),
+            (211, 1, 70_221),
+        ] {
+            assert_eq!(batch.down(from, max).unwrap().end, end, "{from} {max} down");
+        }
+    }
+
+    #[test]
+    fn who_falls_off_between_two_looks_is_told_its_place() {
+        for got in [0, 3] {
+            let mut scene = Scene::joined();
+            scene.publish(41..=40 + got);
+            scene.own.catch_up(KEY);
+            // Its socket has room, but the loop was kept from looking.
+            scene.publish(41 + got..=400);
+            scene.own.catch_up(KEY);
+            assert_eq!(scene.rest(), fallen(got));
+        }
+    }
+
+    #[test]
+    fn who_falls_off_while_it_is_written_to_is_told_its_place() {
+        for sent in [0, 1, FRAME_BYTES - 1, FRAME_BYTES, FRAME_BYTES + 1, 3 * FRAME_BYTES] {
+            let mut scene = Scene::joined();
+            scene.publish(41..=43);
+            let room = scene.own.connections[KEY].room;
+            scene.own.gather(room, &[KEY as u32], usize::MAX);
+            // The ring lets go of what is being written.
+            scene.publish(44..=400);
+            let pieces = std::mem::take(&mut scene.own.batch.pieces);
+            // As if the socket had room for so much.
+            let socket = scene.own.connections[KEY].socket.as_fd();
+            assert_eq!(send_now(socket, &scene.own.batch.bytes[..sent]), Ok(sent));
+            scene.own.account(&pieces, &[Ok(sent)]);
+            scene.own.batch.clear();
+            let whole = sent.div_ceil(FRAME_BYTES) as u64;
+            assert_eq!(scene.rest(), fallen(whole), "{sent} bytes sent");
+        }
+    }
+
+    #[test]
+    fn who_falls_off_with_something_pending_is_told_its_place() {
+        let mut scene = Scene::joined();
+        scene.publish(41..=43);
+        scene.own.catch_up(KEY);
+        scene.publish(44..=400);
+        // A reply found no room, and that only once the ring had moved on.
+        scene.own.connections[KEY].pending = Some(Box::default());
+        let room = scene.own.connections[KEY].room;
+        scene.own.gather(room, &[KEY as u32], usize::MAX);
+        assert_eq!(scene.rest(), fallen(3));
     }
 }

@@ -36,6 +36,7 @@ impl Loop {
             room: local,
             place,
             offset: position.offset,
+            seq: position.seq,
             phase: Phase::Open,
             pending: None,
             parser: Parser::default(),

@@ -53,7 +53,6 @@ impl Loop {
             pending.push(rest, usize::MAX);
         }
         count(&self.stats.blocked, 1);
-        self.note_position(key);
         self.flush_pending(key);
     }
 
@@ -122,16 +121,14 @@ impl Loop {
         }
     }
 
-    /// It fell off the ring, or leaves its replies unread.
+    /// It fell off the ring, or leaves its replies unread. What is pending is sent before it
+    /// is told, so it has all messages up to its place.
     pub fn fell_behind(&mut self, key: usize) {
         let Some(connection) = self.connections.get(key) else { return };
-        let seq = connection.pending.as_ref().and_then(|pending| pending.seq);
+        let seq = connection.seq;
         let Some(members) = self.rooms.get(connection.room as usize) else { return };
         let epoch = members.room.epoch();
-        let text = match seq {
-            Some(seq) => format!(r#"{{"reason":"behind","epoch":{epoch},"seq":{seq}}}"#),
-            None => format!(r#"{{"reason":"behind","epoch":{epoch}}}"#),
-        };
+        let text = format!(r#"{{"reason":"behind","epoch":{epoch},"seq":{seq}}}"#);
         count(&self.stats.behind, 1);
         let reason = CloseReason::new(CloseCode::BEHIND, text);
         self.end_with(key, &reason.payload(), &Left::Behind);

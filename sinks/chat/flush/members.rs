@@ -164,7 +164,8 @@ mod tests {
 
     fn news(members: &mut Members) {
         let head = members.head + 1;
-        assert!(members.look(Bounds { tail: 0, head, pushed: members.pushed + 1 }));
+        let pushed = members.pushed + 1;
+        assert!(members.look(Bounds { tail: 0, head, pushed, last: pushed }));
     }
 
     fn take(members: &mut Members, max: usize) -> Vec<u32> {

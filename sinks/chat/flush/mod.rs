@@ -29,6 +29,8 @@ mod leave;
 mod members;
 mod outlet;
 mod pace;
+#[cfg(test)]
+mod scene;
 mod stats;
 mod turn;
 #[cfg(target_os = "linux")]

@@ -79,6 +79,15 @@ pub struct Page {
     pub seq: u64,
 }
 
+/// Where a frame ends in a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// Bytes of the copy up to there.
+    pub end: usize,
+    /// The greatest number up to there.
+    pub seq: u64,
+}
+
 /// Where a reader begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
@@ -221,12 +230,23 @@ impl Ring {
         (offset & (self.bytes.len() as u64 - 1)) as usize
     }
 
-    /// Appends all from `from` to the head to `to`.
-    pub fn copy(&self, from: u64, to: &mut Vec<u8>) -> Result<(), Behind> {
+    /// Appends all from `from`, where a frame begins, to the head to `to`, and to `marks` where
+    /// each of these frames ends in it.
+    pub fn copy(&self, from: u64, to: &mut Vec<u8>, marks: &mut Vec<Mark>) -> Result<(), Behind> {
         if from < self.tail || from > self.head {
             return Err(Behind);
         }
+        let base = to.len();
         self.copy_held(from, to);
+        // Counted from the newest back: most readers lack but the last few.
+        let count = self.frames.iter().rev().take_while(|frame| frame.offset >= from).count();
+        let frames = self.frames.range(self.frames.len() - count..);
+        let ends = frames.clone().skip(1).map(|next| next.offset).chain([self.head]);
+        marks.extend(
+            frames
+                .zip(ends)
+                .map(|(frame, end)| Mark { end: base + (end - from) as usize, seq: frame.seq }),
+        );
         Ok(())
     }
 

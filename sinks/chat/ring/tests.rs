@@ -10,7 +10,7 @@ fn ring(bytes: usize) -> Ring {
 
 fn all(ring: &Ring, from: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
-    ring.copy(from, &mut bytes).unwrap();
+    ring.copy(from, &mut bytes, &mut Vec::new()).unwrap();
     bytes
 }
 
@@ -23,6 +23,22 @@ fn a_window_is_one_run_of_frames() {
     ring.notice("three").unwrap();
     assert_eq!(all(&ring, behind_one), b"\x81\x03two\x81\x05three");
     assert_eq!(all(&ring, ring.head()), b"");
+}
+
+#[test]
+fn marks_say_where_frames_end_in_a_copy() {
+    let mut ring = ring(4096);
+    ring.push(1, "one").unwrap();
+    let behind_one = ring.head();
+    ring.push(5, "two").unwrap();
+    ring.notice("three").unwrap();
+    let (mut bytes, mut marks) = (b"before".to_vec(), Vec::new());
+    ring.copy(behind_one, &mut bytes, &mut marks).unwrap();
+    // A notice has no number: who has it has all up to the message before.
+    assert_eq!(marks, [Mark { end: 11, seq: 5 }, Mark { end: 18, seq: 5 }]);
+    assert_eq!(bytes.len(), 18);
+    ring.copy(ring.head(), &mut bytes, &mut marks).unwrap();
+    assert_eq!(marks.len(), 2, "nothing has no mark");
 }
 
 #[test]
@@ -96,8 +112,9 @@ fn offsets_outside_are_behind() {
     for seq in 1..=200 {
         ring.push(seq, &"y".repeat(100)).unwrap();
     }
-    assert_eq!(ring.copy(ring.tail() - 1, &mut Vec::new()), Err(Behind));
-    assert_eq!(ring.copy(ring.head() + 1, &mut Vec::new()), Err(Behind));
+    for outside in [ring.tail() - 1, ring.head() + 1] {
+        assert_eq!(ring.copy(outside, &mut Vec::new(), &mut Vec::new()), Err(Behind));
+    }
     assert_eq!(ring.page(0, 1), Err(Behind));
     assert_eq!(ring.seq_before(0), None);
     let first = ring.page(ring.tail(), 1).unwrap();
@@ -131,6 +148,12 @@ proptest! {
         prop_assert!(ring.bytes.len() <= 4096);
         prop_assert_eq!(all(&ring, ring.tail()), &whole[ring.tail() as usize..]);
         let page = ring.page(ring.tail(), usize::MAX).unwrap();
+        let mut marks = Vec::new();
+        ring.copy(ring.tail(), &mut Vec::new(), &mut marks).unwrap();
+        prop_assert_eq!(marks.len(), page.frames.len());
+        for mark in marks {
+            prop_assert_eq!(ring.seq_before(ring.tail() + mark.end as u64), Some(mark.seq));
+        }
         let newest = &seqs[seqs.len() - page.frames.len()..];
         for (frame, (seq, text)) in page.frames.iter().zip(newest) {
             prop_assert_eq!(frame.seq, *seq);
