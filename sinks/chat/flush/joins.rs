@@ -52,7 +52,8 @@ impl Loop {
             self.gone(key, &Left::Gone);
             return;
         }
-        if let Some(reason) = room.closed() {
+        let stops = || self.ends.as_ref().map(|(_, reason)| reason.clone());
+        if let Some(reason) = room.closed().or_else(stops) {
             self.end(key, reason);
             return;
         }

@@ -44,6 +44,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
 pub use handler::{ConnectionId, Handler, Left, Who};
 pub use inbox::{Full, Inbox, Joining};
@@ -128,7 +129,8 @@ pub enum StartError {
 pub struct Flushers {
     inboxes: Vec<Arc<Inbox>>,
     stats: Vec<Arc<Stats>>,
-    threads: Vec<JoinHandle<()>>,
+    /// Empty once they were stopped.
+    threads: Mutex<Vec<JoinHandle<()>>>,
     unsent_bytes_max: u32,
 }
 
@@ -141,7 +143,7 @@ impl Flushers {
         let mut flushers = Self {
             inboxes: Vec::new(),
             stats: Vec::new(),
-            threads: Vec::new(),
+            threads: Mutex::default(),
             unsent_bytes_max: config.unsent_bytes_max,
         };
         for index in 0..config.loops {
@@ -182,7 +184,7 @@ impl Flushers {
         is_started.recv().unwrap_or_else(|_| Err(io::Error::other("its thread ended")))?;
         self.inboxes.push(inbox);
         self.stats.push(stats);
-        self.threads.push(thread);
+        self.threads.get_mut().push(thread);
         Ok(())
     }
 
@@ -241,18 +243,16 @@ impl Flushers {
         self.stats.iter().map(|stats| stats.totals()).fold(Totals::default(), Totals::add)
     }
 
-    /// Closes every viewer with `reason`, waits up to the linger time until they are gone, and
-    /// ends the threads.
-    pub fn stop(mut self, reason: &CloseReason) {
-        self.end(reason);
-    }
-
-    fn end(&mut self, reason: &CloseReason) {
+    /// Closes every viewer with `reason`, those who wait to join included, waits up to the
+    /// linger time until they are gone, and ends the threads. Whoever comes later finds it
+    /// [`Full`].
+    pub fn stop(&self, reason: &CloseReason) {
         for inbox in &self.inboxes {
             inbox.stop(reason.clone());
         }
+        let threads = std::mem::take(&mut *self.threads.lock());
         let own = std::thread::current().id();
-        for thread in self.threads.drain(..) {
+        for thread in threads {
             // The last to let go may be a handler, in a loop: that one ends by itself.
             if thread.thread().id() != own && thread.join().is_err() {
                 tracing::error!("a flush loop panicked");
@@ -263,6 +263,6 @@ impl Flushers {
 
 impl Drop for Flushers {
     fn drop(&mut self) {
-        self.end(&CloseReason::new(CloseCode::GOING_AWAY, "the server stops"));
+        self.stop(&CloseReason::new(CloseCode::GOING_AWAY, "the server stops"));
     }
 }

@@ -60,8 +60,8 @@ pub(super) struct Loop {
     pub beat: u32,
     beat_at: Instant,
     accrued_at: Instant,
-    /// Set by a stop: when the last are dropped.
-    ends_at: Option<Instant>,
+    /// Set by a stop: when the last are dropped, and what whoever still comes is told.
+    pub ends: Option<(Instant, CloseReason)>,
 }
 
 impl Loop {
@@ -100,7 +100,7 @@ impl Loop {
             beat: 0,
             beat_at: now,
             accrued_at: now,
-            ends_at: None,
+            ends: None,
             config,
         })
     }
@@ -136,7 +136,9 @@ impl Loop {
     }
 
     fn is_over(&self) -> bool {
-        self.ends_at.is_some_and(|end| self.connections.is_empty() || self.now >= end)
+        let Some((end, _)) = &self.ends else { return false };
+        let is_empty = self.connections.is_empty() && self.joins.is_empty();
+        is_empty || self.now >= *end
     }
 
     fn timeout(&self) -> Duration {
@@ -221,9 +223,6 @@ impl Loop {
     }
 
     fn take_joins(&mut self) {
-        if self.ends_at.is_some() {
-            self.joins.clear();
-        }
         let until = Instant::now() + JOINS_BUDGET;
         while let Some(joining) = self.joins.pop_front() {
             self.join(joining);
@@ -337,14 +336,30 @@ impl Loop {
     }
 
     fn stop(&mut self, reason: &CloseReason) {
-        if self.ends_at.is_some() {
+        if self.ends.is_some() {
             return;
         }
-        self.ends_at = Some(self.now + self.config.linger);
-        self.joins.clear();
+        self.ends = Some((self.now + self.config.linger, reason.clone()));
         let keys: Vec<usize> = self.connections.iter().map(|(key, _)| key).collect();
         for key in keys {
             self.end(key, reason.clone());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flush::scene::Scene;
+
+    #[test]
+    fn who_waits_to_join_a_loop_that_stops_is_told() {
+        let (mut scene, joining) = Scene::new();
+        scene.own.inbox.join(joining).unwrap();
+        scene.own.inbox.stop(CloseReason::new(CloseCode::GOING_AWAY, "come back"));
+        scene.own.take_inbox();
+        assert!(!scene.own.is_over(), "it has somebody to tell");
+        scene.own.take_joins();
+        assert_eq!(scene.rest(), (Vec::new(), 1001, "come back".to_owned()));
     }
 }
