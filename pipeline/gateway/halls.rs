@@ -6,9 +6,9 @@
 //! Never here: connections to the origin, but for asking for one.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use chat::ws::CloseReason;
@@ -223,6 +223,8 @@ pub struct Halls {
     halls: Mutex<HashMap<StreamId, Opening>>,
     // Strangers may ask for rooms that don't exist.
     opening: Semaphore,
+    // Why all have ended, and those that are still being opened will.
+    closed: OnceLock<CloseReason>,
     /// Rooms whose link is there.
     pub linked: AtomicUsize,
 }
@@ -236,6 +238,7 @@ impl Halls {
             ring_bytes,
             halls: Mutex::default(),
             opening: Semaphore::new(OPENING_MAX),
+            closed: OnceLock::new(),
             linked: AtomicUsize::new(0),
         }
     }
@@ -263,13 +266,20 @@ impl Halls {
         opening.await
     }
 
-    /// Whoever asked may be gone before the answer; a room that doesn't open is forgotten.
+    /// Whoever asked may be gone before the answer; a room that doesn't open is forgotten, and
+    /// one that opens after all have ended ends as they did.
     async fn see_through(self: Arc<Self>, stream: StreamId, opening: Opening) {
-        if opening.clone().await.is_err() {
+        let opened = opening.clone().await;
+        let closed = {
+            // With the lock: either this sees the end, or the end sees that it is open.
             let mut halls = self.halls.lock();
-            if halls.get(&stream).is_some_and(|held| held.ptr_eq(&opening)) {
+            if opened.is_err() && halls.get(&stream).is_some_and(|held| held.ptr_eq(&opening)) {
                 halls.remove(&stream);
             }
+            self.closed.get()
+        };
+        if let (Ok(hall), Some(reason)) = (opened, closed) {
+            hall.room.close(reason.clone());
         }
     }
 
@@ -302,9 +312,15 @@ impl Halls {
         }
     }
 
-    /// Ends all.
+    /// Ends all for good: those that are being opened once they are open, and no other is
+    /// opened.
     pub fn close(&self, reason: &CloseReason) {
-        let halls = std::mem::take(&mut *self.halls.lock());
+        self.opening.close();
+        let halls = {
+            let mut halls = self.halls.lock();
+            let _already = self.closed.set(reason.clone());
+            std::mem::take(&mut *halls)
+        };
         for hall in halls.values().filter_map(|opening| opening.peek()?.clone().ok()) {
             hall.room.close(reason.clone());
         }
@@ -320,6 +336,8 @@ impl Halls {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Secret;
+    use crate::gateway::going_away;
 
     fn hall(seq: u64) -> Hall {
         let welcome = format!(
@@ -357,6 +375,28 @@ mod tests {
         }
         assert_eq!(hall.room.last(), 8);
         assert_eq!(page.frames[0].payload, message(5).as_bytes());
+    }
+
+    #[tokio::test]
+    async fn a_room_that_opens_while_all_end_ends_too() {
+        let origin = "http://127.0.0.1:9".parse().unwrap();
+        let origin = Origin::new(&origin, Secret("any".to_owned())).unwrap();
+        let halls = Arc::new(Halls::new(Arc::new(origin), 4096));
+        let hall = Arc::new(hall(0));
+        let (open, opened) = tokio::sync::oneshot::channel::<Arc<Hall>>();
+        let opening = opened
+            .map(|hall| hall.map_err(|_| OriginError::Away("nobody opened it".to_owned())))
+            .boxed()
+            .shared();
+        halls.halls.lock().insert(hall.stream, opening.clone());
+        let seen = tokio::spawn(Arc::clone(&halls).see_through(hall.stream, opening));
+        let reason = going_away("the gateway stops");
+        halls.close(&reason);
+        assert_eq!(hall.room.closed(), None);
+        assert!(Arc::clone(&halls).get(hall.stream).await.is_err(), "no other is opened");
+        assert!(open.send(Arc::clone(&hall)).is_ok());
+        seen.await.unwrap();
+        assert_eq!(hall.room.closed(), Some(reason));
     }
 
     #[test]

@@ -112,14 +112,17 @@ impl Gateway {
         Ok(Self { at, https, shared, doors })
     }
 
-    /// Sends everybody elsewhere.
+    /// Sends everybody elsewhere; returns once they have gone, or had time to.
     pub async fn stop(mut self) {
-        self.shared.halls.close(&going_away("the gateway stops; come back"));
+        let reason = going_away("the gateway stops; come back");
+        self.shared.halls.close(&reason);
         self.doors.close().await;
-        // Who was on the way meanwhile.
-        self.shared.halls.close(&going_away("the gateway stops; come back"));
-        // Closes are written by the loops' own threads.
-        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        // The loops' threads write the closes.
+        let flushers = Arc::clone(&self.shared.flushers);
+        let stopped = tokio::task::spawn_blocking(move || flushers.stop(&reason)).await;
+        if let Err(error) = stopped {
+            tracing::error!(%error, "viewers of this gateway may not have been told");
+        }
     }
 }
 

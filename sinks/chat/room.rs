@@ -159,7 +159,8 @@ impl Room {
         self.state.lock().listeners.retain(|listener| !Arc::ptr_eq(&listener.is_told, is_told));
     }
 
-    pub(crate) fn closed(&self) -> Option<CloseReason> {
+    /// Why it ended, if it has.
+    pub fn closed(&self) -> Option<CloseReason> {
         self.state.lock().closed.clone()
     }
 
