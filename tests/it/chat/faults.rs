@@ -7,6 +7,32 @@ fn said(n: u64) -> Value {
     json!({ "message": format!("number {n}"), "client_id": format!("c{n}") })
 }
 
+/// A room, before its log fails.
+struct Talk {
+    stream: Stream,
+    ann: Person,
+    bob: Person,
+    reader: Viewer,
+    /// Bob's.
+    talker: Viewer,
+}
+
+/// Four messages posted by ann and one that bob said on a socket, each accepted.
+async fn five_said(server: &Server, title: &str) -> Talk {
+    let stream = server.create(title).await;
+    let (ann, bob) = (Person::new(server, "ann", &[]).await, Person::new(server, "bob", &[]).await);
+    let reader = Viewer::join(server, &stream.id).await;
+    let mut talker = Viewer::join(server, &stream.id).await;
+    talker.hello(&bob).await;
+    for n in 1..=4 {
+        assert_eq!(post(server, &ann, &stream, said(n)).await["seq"], n);
+    }
+    talker.say("number 5", "c5").await;
+    assert_eq!(talker.answer().await["seq"], 5);
+    talker.until(5).await;
+    Talk { stream, ann, bob, reader, talker }
+}
+
 /// One can't say it now, and is told when to try again.
 async fn assert_busy(server: &Server, person: &Person, stream: &Stream, said: Value) {
     let answer = person.call(server, Method::POST, &chat(stream), said).await;
@@ -47,17 +73,7 @@ async fn assert_is_whole(server: &Server, stream: &Stream, epoch: &str, texts: &
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_is_told_and_takes_nothing_that_was_acknowledged() {
     let mut server = server().await;
-    let stream = server.create("Full").await;
-    let (ann, bob) =
-        (Person::new(&server, "ann", &[]).await, Person::new(&server, "bob", &[]).await);
-    let mut reader = Viewer::join(&server, &stream.id).await;
-    let mut talker = Viewer::join(&server, &stream.id).await;
-    talker.hello(&bob).await;
-    for n in 1..=4 {
-        assert_eq!(post(&server, &ann, &stream, said(n)).await["seq"], n);
-    }
-    talker.say("number 5", "c5").await;
-    assert_eq!(talker.answer().await["seq"], 5);
+    let Talk { stream, ann, bob, mut reader, mut talker } = five_said(&server, "Full").await;
 
     server.limit_files(Some(0));
     // Also when it is said again: its room knows it by then, and no disk has it.
@@ -101,18 +117,7 @@ async fn people_chat_while_the_broker_is_away() {
     let mut broker = tokio::task::spawn_blocking(Tansu::start).await.expect("a broker");
     let url = broker.url("chat");
     let mut server = server_with(&[("data.log", url.as_str())]).await;
-    let stream = server.create("On Kafka").await;
-    let (ann, bob) =
-        (Person::new(&server, "ann", &[]).await, Person::new(&server, "bob", &[]).await);
-    let mut reader = Viewer::join(&server, &stream.id).await;
-    let mut talker = Viewer::join(&server, &stream.id).await;
-    talker.hello(&bob).await;
-    for n in 1..=4 {
-        assert_eq!(post(&server, &ann, &stream, said(n)).await["seq"], n);
-    }
-    talker.say("number 5", "c5").await;
-    assert_eq!(talker.answer().await["seq"], 5);
-    talker.until(5).await;
+    let Talk { stream, ann, bob, mut reader, mut talker } = five_said(&server, "On Kafka").await;
 
     broker.kill();
     let talk = join_all((6..=8).map(|n| assert_busy(&server, &ann, &stream, said(n))));
