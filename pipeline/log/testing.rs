@@ -33,6 +33,7 @@ pub trait Place {
 pub fn suite<P: Place>(place: impl Fn() -> P) {
     offsets_have_no_holes(&place());
     a_batch_is_in_order_and_whole(&place());
+    reads_begin_and_stop_anywhere(&place());
     concurrent_appends_get_every_offset_once(&place());
     trim_forgets_and_offsets_go_on(&place());
     latest_is_one_value_per_key(&place());
@@ -87,6 +88,44 @@ pub fn a_batch_is_in_order_and_whole(place: &impl Place) {
     let odd = wait(log.read(Topic::Views, 1, 0, usize::MAX)).expect("read");
     let values: Vec<_> = odd.iter().filter_map(|record| record.value.clone()).collect();
     assert_eq!(values, (0..50).map(|n| (2 * n + 1).to_string()).collect::<Vec<_>>());
+}
+
+/// However records were appended, a read begins with the one that it asks for, ends
+/// after as many as it asks for, and a trim may cut between any two.
+pub fn reads_begin_and_stop_anywhere(place: &impl Place) {
+    const ALL: u64 = 1000;
+    {
+        let log = place.open();
+        let record = |n: u64| NewRecord::new(5, "key", format!("{n} {}", "x".repeat(100)));
+        append(&*log, Topic::Chat, record(0));
+        wait(log.append_many(Topic::Chat, (1..900).map(record).collect())).expect("append_many");
+        wait(log.append_many(Topic::Chat, (900..ALL).map(record).collect())).expect("append_many");
+    }
+    let log = place.open();
+    let check = |from: u64, max: usize, start: u64| {
+        let read = wait(log.read(Topic::Chat, 5, from, max)).expect("read");
+        let first = from.max(start);
+        let wanted = first..ALL.min(first.saturating_add(max as u64));
+        assert!(read.len() as u64 <= wanted.end - wanted.start, "{} from {from}", read.len());
+        // Perhaps not all at once.
+        assert_eq!(read.is_empty(), wanted.is_empty(), "from {from}");
+        for (record, offset) in read.into_iter().zip(wanted) {
+            assert_eq!(record.offset, offset);
+            let value = record.value.expect("a value");
+            assert!(value.starts_with(format!("{} ", record.offset).as_bytes()));
+        }
+    };
+    for from in [0, 1, 2, 250, 251, 600, 898, 899, 900, 998, 999, ALL] {
+        for max in [1, 2, 300, usize::MAX] {
+            check(from, max, 0);
+        }
+    }
+    if place.trims() {
+        wait(log.trim(Topic::Chat, 5, 450)).expect("trim");
+        for from in [0, 449, 450, 451, 999] {
+            check(from, 3, 450);
+        }
+    }
 }
 
 /// Threads that append at once each get offsets that nobody else gets.

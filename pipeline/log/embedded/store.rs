@@ -171,13 +171,12 @@ impl Store {
         let range = layout::record_key(partition, from)..layout::record_key(partition, next);
         let mut bytes = 0;
         let mut expected = from;
-        for entry in self.spaces(topic).records.range(range).take(max) {
+        for entry in self.spaces(topic).records.range(range) {
             let (key, value) = entry.into_inner().map_err(|error| self.explain("read", error))?;
-            bytes += value.len();
-            let record = layout::parse_record(&key, &value)
+            let records = layout::parse_entry(&key, &value)
                 .ok_or_else(|| self.unreadable(topic, partition))?;
             // Also catches a trim that overtook this read: the reader comes back and begins later.
-            if !topic.is_compacted() && record.offset != expected {
+            if !topic.is_compacted() && records.first().is_none_or(|at| at.offset > expected) {
                 if self.bounds(topic, partition)?.start > expected {
                     break;
                 }
@@ -185,9 +184,15 @@ impl Store {
                     self.corrupt(format!("partition {topic}/{partition} lacks offset {expected}"))
                 );
             }
-            expected = record.offset + 1;
-            out.push(record);
-            if bytes >= READ_BYTES_MAX {
+            for record in records.into_iter().skip_while(|record| record.offset < from) {
+                if out.len() == max || bytes >= READ_BYTES_MAX {
+                    return Ok(out);
+                }
+                bytes += record.key.len() + record.value.as_ref().map_or(0, |value| value.len());
+                expected = record.offset + 1;
+                out.push(record);
+            }
+            if out.len() == max || bytes >= READ_BYTES_MAX {
                 break;
             }
         }
@@ -208,11 +213,9 @@ impl Store {
             for entry in spaces.records.range(all) {
                 let (key, value) =
                     entry.into_inner().map_err(|error| self.explain("read", error))?;
-                let record = layout::parse_record(&key, &value)
+                let records = layout::parse_entry(&key, &value)
                     .ok_or_else(|| self.unreadable(topic, partition))?;
-                if record.value.is_some() {
-                    out.push(record);
-                }
+                out.extend(records.into_iter().filter(|record| record.value.is_some()));
             }
         }
         Ok(out)

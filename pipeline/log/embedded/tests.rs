@@ -9,6 +9,8 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
+use super::layout;
+use super::store::Store;
 use crate::testing::{Place, suite};
 use crate::{Embedded, Error, Log, NewRecord, Topic, wait};
 
@@ -53,6 +55,32 @@ async fn tasks_append_without_blocking_each_other() {
     }
     offsets.sort_unstable();
     assert_eq!(offsets, (0..64).collect::<Vec<_>>());
+}
+
+/// Logs that were begun before records were bundled.
+#[test]
+fn single_records_are_read_and_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    {
+        let store = Store::open(&dir.path().join("log")).unwrap();
+        let records = &store.spaces(Topic::Events).records;
+        for n in 0..5u64 {
+            let record = NewRecord::new(2, "key", n.to_string());
+            records.insert(layout::record_key(2, n), layout::record_value(&record)).unwrap();
+        }
+        let bounds = (layout::bounds_key(Topic::Events, 2), layout::bounds_value(0, 5));
+        store.bounds_space.insert(bounds.0, bounds.1).unwrap();
+        store.db.persist(fjall::PersistMode::SyncAll).unwrap();
+    }
+    let log = Embedded::open(dir.path()).unwrap();
+    let more = (5..9u64).map(|n| NewRecord::new(2, "key", n.to_string())).collect();
+    assert_eq!(wait(log.append_many(Topic::Events, more)).unwrap(), [5, 6, 7, 8]);
+    wait(log.trim(Topic::Events, 2, 2)).unwrap();
+    let all = wait(log.read(Topic::Events, 2, 0, usize::MAX)).unwrap();
+    assert_eq!(all.iter().map(|record| record.offset).collect::<Vec<_>>(), [2, 3, 4, 5, 6, 7, 8]);
+    for record in all {
+        assert_eq!(record.value.unwrap(), record.offset.to_string());
+    }
 }
 
 const CRASH_DIR: &str = "MILLSTREAM_LOG_CRASH_DIR";
@@ -280,7 +308,9 @@ proptest! {
                         let all = &mut events[usize::from(partition)].1;
                         wanted.push(all.len() as u64);
                         all.push((key, value));
-                        let value = value.map(|v| vec![v].into());
+                        // Few of the long ones fill a bundle.
+                        let long = usize::from(key) * 5000;
+                        let value = value.map(|v| vec![v; 1 + long].into());
                         records.push(NewRecord { partition, key: vec![key].into(), value });
                     }
                     prop_assert_eq!(wait(log.append_many(Topic::Events, records)).unwrap(), wanted);
@@ -311,7 +341,13 @@ proptest! {
                 got.iter().map(|r| (r.offset, r.key[0], r.value.as_ref().map(|v| v[0]))).collect();
             let kept = (0u64..).zip(all).skip(*start as usize);
             let wanted: Vec<_> = kept.map(|(offset, (key, value))| (offset, *key, *value)).collect();
-            prop_assert_eq!(got, wanted);
+            prop_assert_eq!(&got, &wanted);
+            for from in 0..all.len() as u64 {
+                let two = wait(log.read(Topic::Events, partition as u16, from, 2)).unwrap();
+                let two: Vec<_> = two.iter().map(|record| record.offset).collect();
+                let wanted = wanted.iter().map(|(offset, ..)| *offset);
+                prop_assert_eq!(two, wanted.filter(|at| *at >= from).take(2).collect::<Vec<_>>());
+            }
         }
         let got: BTreeMap<_, _> = wait(log.latest(Topic::Catalog))
             .unwrap()

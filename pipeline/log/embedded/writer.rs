@@ -9,13 +9,14 @@
 //! one group is being synced the next one gathers, so the slower the disk, the
 //! larger the groups.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use fjall::{Keyspace, PersistMode};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
-use super::layout;
+use super::layout::{self, Bundle};
 use super::store::{Bounds, Store};
 use super::watermark::Watermark;
 use crate::{Error, NewRecord, Topic};
@@ -51,7 +52,6 @@ struct Pending {
 enum Space {
     Records(Topic),
     Latest(Topic),
-    Bounds,
 }
 
 pub(super) struct Writer {
@@ -102,7 +102,7 @@ impl Writer {
     }
 
     fn commit(&self, group: &mut Group) {
-        let Group { ops, bounds, pending, .. } = std::mem::take(group);
+        let Group { ops, bundles, full, bounds, pending, .. } = std::mem::take(group);
         if pending.is_empty() {
             return;
         }
@@ -111,13 +111,21 @@ impl Writer {
             let keyspace = match space {
                 Space::Records(topic) => Some(&self.store.spaces(topic).records),
                 Space::Latest(topic) => self.store.spaces(topic).latest.as_ref(),
-                Space::Bounds => Some(&self.store.bounds_space),
             };
             match (keyspace, value) {
                 (Some(keyspace), Some(value)) => batch.insert(keyspace, key, value),
                 (Some(keyspace), None) => batch.remove(keyspace, key),
                 (None, _) => {}
             }
+        }
+        for ((topic, partition), bundle) in full.into_iter().chain(bundles) {
+            let (key, value) = bundle.finish(partition);
+            batch.insert(&self.store.spaces(topic).records, key, value);
+        }
+        for ((topic, partition), Bounds { start, next }) in &bounds {
+            let (key, value) =
+                (layout::bounds_key(*topic, *partition), layout::bounds_value(*start, *next));
+            batch.insert(&self.store.bounds_space, key, value);
         }
         match batch.commit().map_err(|error| self.store.explain("append", error)) {
             Ok(()) => {
@@ -160,9 +168,11 @@ impl Writer {
             if let Some(latest) = &spaces.latest {
                 let (key, value) = entry.into_inner().map_err(failed)?;
                 if layout::is_tombstone(&value) {
-                    let record = layout::parse_record(&key, &value)
+                    let records = layout::parse_entry(&key, &value)
                         .ok_or_else(|| self.store.unreadable(topic, partition))?;
-                    batch.remove(latest, layout::latest_key(partition, &record.key));
+                    for record in records {
+                        batch.remove(latest, layout::latest_key(partition, &record.key));
+                    }
                     batch.remove(&spaces.records, key);
                 }
             } else {
@@ -180,9 +190,12 @@ impl Writer {
 /// Appends that share one fsync.
 #[derive(Default)]
 struct Group {
-    // By key, so that a key written twice in a group is one operation: the store gives
-    // all operations of a batch one sequence number and couldn't order them.
+    // Of compacted topics. By key, so that a key written twice in a group is one operation:
+    // the store gives all operations of a batch one sequence number and couldn't order them.
     ops: BTreeMap<(Space, Vec<u8>), Option<Vec<u8>>>,
+    // Of the other topics: what is being filled, and what is full.
+    bundles: HashMap<(Topic, u16), Bundle>,
+    full: Vec<((Topic, u16), Bundle)>,
     bounds: HashMap<(Topic, u16), Bounds>,
     pending: Vec<Pending>,
     bytes: usize,
@@ -204,23 +217,34 @@ impl Group {
                 None => store.bounds(topic, partition)?,
             };
             let offset = bounds.next;
-            if let Some(latest) = latest {
-                self.supersede(store, topic, latest, record, offset)?;
+            match latest {
+                Some(latest) => {
+                    self.supersede(store, topic, latest, record, offset)?;
+                    let key = layout::record_key(partition, offset).to_vec();
+                    let value = layout::record_value(record);
+                    self.ops.insert((Space::Records(topic), key), Some(value));
+                }
+                None => self.bundle((topic, partition), record, offset),
             }
-            self.ops.insert(
-                (Space::Records(topic), layout::record_key(partition, offset).to_vec()),
-                Some(layout::record_value(record)),
-            );
             bounds.next += 1;
-            self.ops.insert(
-                (Space::Bounds, layout::bounds_key(topic, partition)),
-                Some(layout::bounds_value(bounds.start, bounds.next)),
-            );
             self.bounds.insert((topic, partition), bounds);
             self.bytes += record.weight();
             offsets.push(offset);
         }
         Ok(offsets)
+    }
+
+    /// Puts the record behind those of its partition that the group has already.
+    fn bundle(&mut self, at: (Topic, u16), record: &NewRecord, offset: u64) {
+        match self.bundles.entry(at) {
+            Entry::Vacant(place) => {
+                place.insert(Bundle::new(offset, record));
+            }
+            Entry::Occupied(mut bundle) if bundle.get().is_full() => {
+                self.full.push((at, bundle.insert(Bundle::new(offset, record))));
+            }
+            Entry::Occupied(mut bundle) => bundle.get_mut().push(record),
+        }
     }
 
     /// Removes the record that had `record`'s key so far and points the index at `offset`.
