@@ -5,35 +5,20 @@
 //! once. Held: the table's state as of its last commit. Never here: reading the
 //! log, waiting, trying again.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, RecordBatch, StringArray, UInt32Array, new_null_array,
-};
-use arrow::compute::take_record_batch;
-use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow::array::RecordBatch;
 use arrow_schema::SchemaRef;
 use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties, TransactionError};
 use deltalake_core::kernel::{Action, Add, Version};
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
 use deltalake_core::table::state::DeltaTableState;
-use deltalake_core::writer::{DeltaWriter, RecordBatchWriter};
 use deltalake_core::{DeltaTable, DeltaTableError};
-use parquet::basic::{Compression, Encoding, ZstdLevel};
-use parquet::file::properties::WriterProperties;
-use parquet::schema::types::ColumnPath;
-use records::schema::ColumnKind;
 
 use crate::opening::{self, arrow_schema};
 use crate::positions::{LOST_METADATA, Positions};
+use crate::writer::Writer;
 use crate::{Error, Lost, Root, Table};
-
-/// Rows of a Parquet row group: the unit that a reader skips.
-const ROW_GROUP_ROWS: usize = 128 << 10;
-
-/// Columns of texts that hardly two rows have in common.
-const OWN_TEXTS: [&str; 5] = ["detail", "message", "message_id", "session", "uri"];
 
 /// What became of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,20 +114,13 @@ impl Committer {
     /// # Errors
     /// [`Error::Rows`]; [`Error::Delta`] if storage refuses.
     pub async fn write(&self, rows: &RecordBatch) -> Result<Vec<Add>, Error> {
-        if rows.num_rows() == 0 {
-            return Ok(Vec::new());
-        }
-        let misfit = |error: arrow_schema::ArrowError| Error::Rows {
-            table: self.table,
-            detail: error.to_string(),
-        };
-        let rows = conform(&sorted(rows).map_err(misfit)?, &self.schema).map_err(misfit)?;
-        let failed = |source| Error::delta("write to", self.table, &self.root, source);
-        let mut writer = RecordBatchWriter::for_table(&self.delta)
-            .map_err(failed)?
-            .with_writer_properties(properties(self.table));
-        writer.write(rows).await.map_err(failed)?;
-        writer.flush().await.map_err(failed)
+        self.writer().write(rows).await
+    }
+
+    /// What writes files of the table as of the last commit.
+    pub(crate) fn writer(&self) -> Writer {
+        let (root, delta) = (self.root.clone(), self.delta.clone());
+        Writer { table: self.table, root, delta, schema: Arc::clone(&self.schema) }
     }
 
     /// Makes files and positions visible in one atomic commit, provided that
@@ -224,64 +202,4 @@ fn was_overtaken(error: &DeltaTableError) -> bool {
         ),
         _ => false,
     }
-}
-
-/// How a file is written: zstd, with statistics, and no dictionary where nearly every
-/// row has a value of its own.
-fn properties(table: Table) -> WriterProperties {
-    let mut properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::default()))
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS));
-    for column in table.schema().columns {
-        let path = || ColumnPath::from(column.name);
-        let is_number = matches!(column.kind, ColumnKind::Time | ColumnKind::Long);
-        if is_number {
-            // Numbers and times rise by little from row to row.
-            properties = properties.set_column_encoding(path(), Encoding::DELTA_BINARY_PACKED);
-        }
-        if is_number || OWN_TEXTS.contains(&column.name) {
-            properties = properties.set_column_dictionary_enabled(path(), false);
-        }
-    }
-    properties.build()
-}
-
-/// By stream, time and position, so that a file's statistics tell readers to skip it.
-fn sorted(rows: &RecordBatch) -> Result<RecordBatch, arrow_schema::ArrowError> {
-    let column = |name| {
-        let missing = || arrow_schema::ArrowError::SchemaError(format!("no column {name}"));
-        rows.column_by_name(name).ok_or_else(missing)
-    };
-    let streams: &StringArray = column("stream_id")?.as_string();
-    let at = column("at")?.as_primitive::<TimestampMicrosecondType>().values();
-    let partitions = column("log_partition")?.as_primitive::<Int32Type>().values();
-    let offsets = column("log_offset")?.as_primitive::<Int64Type>().values();
-    // Few streams, many rows: their texts are compared once, not for each row.
-    let mut ranks: BTreeMap<&str, u32> = streams.iter().flatten().map(|name| (name, 0)).collect();
-    ranks.values_mut().zip(0..).for_each(|(rank, place)| *rank = place);
-    let mut keys: Vec<_> = streams
-        .iter()
-        .zip(0u32..)
-        .map(|(name, row)| {
-            let index = row as usize;
-            let rank = name.and_then(|name| ranks.get(name).copied());
-            (rank, at[index], partitions[index], offsets[index], row)
-        })
-        .collect();
-    keys.sort_unstable();
-    let order: UInt32Array = keys.into_iter().map(|(.., row)| row).collect();
-    take_record_batch(rows, &order)
-}
-
-/// The rows with the table's columns, by name; those of a newer program stay null.
-pub(crate) fn conform(
-    rows: &RecordBatch,
-    schema: &SchemaRef,
-) -> Result<RecordBatch, arrow_schema::ArrowError> {
-    let columns = schema.fields().iter().map(|field| match rows.column_by_name(field.name()) {
-        Some(column) if column.data_type() == field.data_type() => Ok(Arc::clone(column)),
-        Some(column) => arrow::compute::cast(column, field.data_type()),
-        None => Ok(new_null_array(field.data_type(), rows.num_rows())),
-    });
-    RecordBatch::try_new(Arc::clone(schema), columns.collect::<Result<Vec<ArrayRef>, _>>()?)
 }

@@ -77,6 +77,9 @@ impl Follower {
             Some(committer) => committer,
             None => self.open().await?,
         };
+        if self.housekeeping.between_commits(&mut committer).await {
+            self.show(&committer);
+        }
         let Rest { from, records, mut lost } = self.rest(&committer).await?;
         let metrics = self.metrics.of(table);
         if records == 0 && lost.is_empty() {

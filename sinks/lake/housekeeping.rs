@@ -2,8 +2,9 @@
 //! and larger files, the end of old entries of the Delta log and of files that
 //! nothing refers to.
 //!
-//! Runs between two commits of the same task, so that it never conflicts with
-//! them. A failure is logged and tried again later: it costs readers time, never rows.
+//! Runs between two commits of the same task, so that it never conflicts with them; files
+//! are merged beside them. A failure is logged and tried again later: it costs readers
+//! time, never rows.
 
 use std::io;
 use std::path::PathBuf;
@@ -13,7 +14,7 @@ use deltalake_core::checkpoints;
 use deltalake_core::operations::vacuum::VacuumMode;
 use tokio::time::Instant;
 
-use crate::compact::compact;
+use crate::compact::Compaction;
 use crate::files::sweep_staged;
 use crate::{Committer, Error, LakeConfig};
 
@@ -33,6 +34,7 @@ pub(crate) struct Housekeeping {
     checkpoint: Option<u64>,
     vacuum_at: Instant,
     compact_every: u64,
+    compaction: Compaction,
     commits: u64,
 }
 
@@ -43,6 +45,7 @@ impl Housekeeping {
             checkpoint: None,
             vacuum_at: Instant::now() + VACUUM_FIRST,
             compact_every: config.compact_every.max(1),
+            compaction: Compaction::default(),
             commits: 0,
         }
     }
@@ -51,12 +54,10 @@ impl Housekeeping {
     pub async fn after_commit(&mut self, committer: &mut Committer) {
         let table = committer.table();
         self.commits += 1;
-        if self.commits.is_multiple_of(self.compact_every) {
-            match compact(committer).await {
-                Ok(0) => {}
-                Ok(files) => tracing::debug!(%table, files, "lake compacted"),
-                Err(error) => tracing::warn!(%table, %error, "the lake was not compacted"),
-            }
+        if self.commits.is_multiple_of(self.compact_every)
+            && let Err(error) = self.compaction.begin(committer)
+        {
+            tracing::warn!(%table, %error, "the lake is not compacted");
         }
         if let Err(error) = self.checkpoint(committer).await {
             tracing::warn!(%table, %error, "no checkpoint of the lake");
@@ -67,6 +68,24 @@ impl Housekeeping {
                 tracing::warn!(%table, %error, "the lake was not swept");
             }
         }
+    }
+
+    /// Does what needn't wait for a commit; true if the table is another.
+    pub async fn between_commits(&mut self, committer: &mut Committer) -> bool {
+        let table = committer.table();
+        let merged = match self.compaction.end(committer).await {
+            Ok(None) => return false,
+            Ok(Some(files)) => {
+                tracing::debug!(%table, files, "lake compacted");
+                // What is merged may be enough to be merged again.
+                self.compaction.begin(committer).map(|()| files > 0)
+            }
+            Err(error) => Err(error),
+        };
+        merged.unwrap_or_else(|error| {
+            tracing::warn!(%table, %error, "the lake was not compacted");
+            false
+        })
     }
 
     async fn checkpoint(&mut self, committer: &Committer) -> Result<(), Error> {

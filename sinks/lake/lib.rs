@@ -51,6 +51,7 @@ mod reader;
 mod rows;
 mod table;
 mod task;
+mod writer;
 
 pub use committer::{Committer, Outcome, Snapshot};
 pub use config::LakeConfig;

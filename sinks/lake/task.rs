@@ -3,6 +3,7 @@
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use log::Log;
@@ -22,6 +23,8 @@ const RETRY_MAX: Duration = Duration::from_secs(30);
 const SLOW: Duration = Duration::from_secs(15);
 /// How long one step may take at all: an answer that never comes ends some time.
 const STEP_MAX: Duration = Duration::from_secs(300);
+/// One for a merge of files, and commits don't wait for each other.
+const THREADS_MIN: usize = 3;
 /// How far the lake's threads stand back (nice, 0 to 19).
 const NICENESS: i32 = 5;
 /// How long the last commits may take at the end.
@@ -44,10 +47,12 @@ impl Lake {
     /// # Errors
     /// [`Error::Threads`].
     pub fn start(config: &LakeConfig, log: &Arc<dyn Log>) -> Result<Self, Error> {
-        // Sorting and compressing would hold up whatever shares their threads:
-        // one for each table, and all behind those of the live side.
+        // Sorting and compressing would hold up whatever shares their threads, so they
+        // are behind those of the live side; few, since each keeps memory for what it
+        // once wrote.
+        let cores = available_parallelism().map_or(THREADS_MIN, usize::from);
         let runtime = Builder::new_multi_thread()
-            .worker_threads(Table::ALL.len())
+            .worker_threads(cores.clamp(THREADS_MIN, Table::ALL.len()))
             .max_blocking_threads(64)
             .thread_name("lake")
             .on_thread_start(step_back)

@@ -14,6 +14,7 @@
 //! the process. Ends when dropped: what was written is swept away. Never here: waiting
 //! for a merge, so that rows don't wait for their commits.
 
+mod file;
 mod merge;
 mod plan;
 
@@ -30,12 +31,12 @@ use deltalake_core::{DeltaTable, DeltaTableError};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 use parquet::arrow::ParquetRecordBatchStreamBuilder;
-use parquet::arrow::async_reader::ParquetObjectReader;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::writer::{Writer, conform};
 use crate::{Committer, Error};
+use file::StoredFile;
 use merge::{Batches, Merge};
 use plan::{BYTES_MAX, File, plan};
 
@@ -138,7 +139,8 @@ async fn merge(writer: Writer, files: Vec<File>) -> Result<Merged, Error> {
     // Never closed.
     let _turn = TURN.acquire().await;
     let refuse = |source| Error::delta("compact", writer.table, &writer.root, source);
-    let opened = stream::iter(&files).map(|file| open(&writer, file)).buffered(OPENS);
+    let opened = stream::iter(files.clone()).map(|file| open(writer.clone(), file));
+    let opened = opened.buffered(OPENS);
     let mut rows = Merge::new(opened.try_collect().await.map_err(refuse)?).await.map_err(refuse)?;
     let mut file = writer.open()?.with_target_file_size(2 * BYTES_MAX);
     while let Some(rows) = rows.next(WRITE_ROWS).await.map_err(refuse)? {
@@ -154,13 +156,12 @@ async fn merge(writer: Writer, files: Vec<File>) -> Result<Merged, Error> {
 }
 
 /// A file's rows, in the table's columns.
-async fn open(writer: &Writer, file: &File) -> Result<Batches, DeltaTableError> {
+async fn open(writer: Writer, file: File) -> Result<Batches, DeltaTableError> {
     let path = Path::parse(&file.path).map_err(object_store::Error::from)?;
-    let reader =
-        ParquetObjectReader::new(writer.delta.object_store(), path).with_file_size(file.bytes);
-    let builder = ParquetRecordBatchStreamBuilder::new(reader).await?;
+    let (schema, day) = (writer.schema, file.day);
+    let file = StoredFile { store: writer.delta.object_store(), path, bytes: file.bytes };
+    let builder = ParquetRecordBatchStreamBuilder::new(file).await?;
     let batches = builder.with_batch_size(READ_ROWS).build()?;
-    let (schema, day) = (Arc::clone(&writer.schema), file.day);
     Ok(batches.map(move |rows| Ok(conform(&with_day(&rows?, day)?, &schema)?)).boxed())
 }
 

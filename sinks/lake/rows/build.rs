@@ -9,6 +9,7 @@ use arrow::array::{
 use log::Record;
 use records::StreamId;
 use records::schema::ColumnKind;
+use uuid::Uuid;
 
 use super::NoRow;
 use crate::{Error, Table};
@@ -71,10 +72,11 @@ impl RowBuilder {
     /// A row: `date`, `stream_id`, `at`, then `cells`, then where it came from.
     pub fn push(&mut self, common: &Common<'_>, cells: &[Cell<'_>]) -> Result<(), NoRow> {
         let at = long(common.at_us)?;
-        let stream = common.stream.0.as_hyphenated().to_string();
+        let mut stream = Uuid::encode_buffer();
+        let stream = common.stream.0.as_hyphenated().encode_lower(&mut stream);
         let day = i32::try_from(at.div_euclid(DAY_US))
             .map_err(|_| NoRow::Unknown("its time is beyond all dates".into()))?;
-        let head = [Cell::Int(day), Cell::Text(&stream), Cell::Time(at)];
+        let head = [Cell::Int(day), Cell::Text(stream), Cell::Time(at)];
         let tail =
             [Cell::Int(common.record.partition.into()), Cell::Long(long(common.record.offset)?)];
         if head.len() + cells.len() + tail.len() != self.columns.len() {

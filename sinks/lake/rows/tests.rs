@@ -79,6 +79,18 @@ fn events_keep_their_detail() {
 }
 
 #[test]
+fn an_event_needs_no_detail_and_takes_no_other() {
+    let value = |rest: &str| format!(r#"{{"kind":"CREATED","at_us":{AT_US}{rest}}}"#);
+    let key = StreamId::generate().0.as_bytes().to_vec();
+    let records =
+        ["", r#","detail":{}"#, r#","detail":"none""#, r#","detail":{"a"}"#, r#","detail":null"#]
+            .map(|rest| record(0, key.clone(), value(rest)));
+    let decoded = Table::Events.decode(&records).unwrap();
+    assert_eq!((decoded.rows.num_rows(), decoded.skipped), (3, 2));
+    assert_eq!(decoded.rows["detail"].null_count(), 3);
+}
+
+#[test]
 fn health_is_in_base_units() {
     let health = Health {
         stream: StreamId::generate(),

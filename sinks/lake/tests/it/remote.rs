@@ -173,8 +173,7 @@ async fn a_table_in_a_store_is_kept_small_and_opens_with_few_requests() {
         append_events(&*log, n * 2..n * 2 + 2).await;
         follower.step(true).await.unwrap();
         if n == 19 {
-            let delta = snapshot.borrow().clone().unwrap().delta;
-            assert_eq!(delta.snapshot().unwrap().snapshot().try_log_data().unwrap().num_files(), 1);
+            merged_into(1, &mut follower, &snapshot).await;
         }
     }
     let before = store.gets.load(Relaxed);

@@ -84,7 +84,7 @@ async fn a_lake_of_an_older_version_gets_the_columns_it_lacks() {
         append_events(&*log, n * 10..n * 10 + 10).await;
         follower.step(true).await.unwrap();
     }
-    let delta = snapshot.borrow().clone().unwrap().delta;
+    let delta = merged_into(2, &mut follower, &snapshot).await;
     let merged =
         files(&delta).into_iter().map(|file| read(&file)).max_by_key(RecordBatch::num_rows);
     let merged = merged.unwrap();

@@ -96,6 +96,25 @@ pub fn files(delta: &DeltaTable) -> Vec<PathBuf> {
     uris.map(|uri| PathBuf::from(uri.strip_prefix("file://").unwrap_or(&uri))).collect()
 }
 
+/// Steps until so many files are left: merges go on beside commits.
+pub async fn merged_into(
+    count: usize,
+    follower: &mut Follower,
+    snapshot: &watch::Receiver<Option<Snapshot>>,
+) -> DeltaTable {
+    let begun = Instant::now();
+    loop {
+        follower.step(true).await.unwrap();
+        let delta = snapshot.borrow().clone().unwrap().delta;
+        let files = delta.get_file_uris().unwrap().count();
+        if files == count {
+            return delta;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "{files} files are left");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 pub fn read(file: &Path) -> RecordBatch {
     let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(file).unwrap()).unwrap();
     let schema = Arc::clone(reader.schema());

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use arrow::array::RecordBatch;
 use lake::{Committer, Error, Fault, Faults, Lake, LakeConfig, Outcome, Step, Table, pull, tail};
 use log::{Embedded, Log, Topic};
 
@@ -193,9 +194,8 @@ async fn small_files_become_one_with_the_same_rows() {
             old = snapshot.borrow().clone();
         }
     }
-    let delta = snapshot.borrow().clone().unwrap().delta;
+    let delta = merged_into(1, &mut follower, &snapshot).await;
     let merged = files(&delta);
-    assert_eq!(merged.len(), 1);
     assert!(order(&read(&merged[0])).is_sorted());
     assert_eq!(sorted_origins(&delta).await, in_log(&*log, Topic::Events).await);
     // Who reads the version before goes on.
@@ -203,6 +203,63 @@ async fn small_files_become_one_with_the_same_rows() {
     // And the next commit goes on behind it.
     append_events(&*log, 200..210).await;
     assert_eq!(follower.step(true).await.unwrap(), Step::Committed { rows: 10, more: false });
+    let committer = Committer::open(&config.root, Table::Events).await.unwrap();
+    assert_eq!(
+        sorted_origins(&committer.snapshot().delta).await,
+        in_log(&*log, Topic::Events).await
+    );
+}
+
+#[tokio::test]
+async fn files_are_merged_beside_commits_and_merged_again() {
+    let place = tempfile::tempdir().unwrap();
+    let log: Arc<dyn Log> = Arc::new(Embedded::open(place.path()).unwrap());
+    let config = LakeConfig { compact_every: 1, ..config(place.path()) };
+    let (mut follower, snapshot) = follower(&log, config);
+    // Streams of all files overlap, and a file of another day stays apart.
+    append_events_at(&*log, 0..10, |n| AT_US - 86_400_000_000 + n).await;
+    follower.step(true).await.unwrap();
+    for round in 0..16 {
+        for n in 0..16 {
+            let first = 10 + (round * 16 + n) * 60;
+            append_events(&*log, first..first + 60).await;
+            follower.step(true).await.unwrap();
+        }
+        // The sixteenth of these is one too many: they are merged again.
+        let left = if round == 15 { 2 } else { 2 + round as usize };
+        merged_into(left, &mut follower, &snapshot).await;
+    }
+    let delta = snapshot.borrow().clone().unwrap().delta;
+    let mut rows: Vec<_> = files(&delta).iter().map(|file| read(file)).collect();
+    rows.sort_by_key(RecordBatch::num_rows);
+    assert_eq!(rows.iter().map(RecordBatch::num_rows).collect::<Vec<_>>(), [10, 256 * 60]);
+    assert!(rows.iter().all(|rows| order(rows).is_sorted()));
+    assert_eq!(sorted_origins(&delta).await, in_log(&*log, Topic::Events).await);
+}
+
+#[tokio::test]
+async fn a_merge_of_files_that_somebody_else_replaced_is_given_up() {
+    let place = tempfile::tempdir().unwrap();
+    let log: Arc<dyn Log> = Arc::new(Embedded::open(place.path()).unwrap());
+    let config = LakeConfig { compact_every: 16, ..config(place.path()) };
+    let (mut ours, _) = follower(&log, config.clone());
+    for n in 0..16 {
+        append_events(&*log, n * 10..n * 10 + 10).await;
+        ours.step(true).await.unwrap();
+    }
+    // Ours has begun; theirs, which saw the same files, is done before it.
+    let (mut theirs, snapshot) = follower(&log, config.clone());
+    for n in 16..32 {
+        append_events(&*log, n * 10..n * 10 + 10).await;
+        theirs.step(true).await.unwrap();
+    }
+    merged_into(1, &mut theirs, &snapshot).await;
+    for n in 32..36 {
+        append_events(&*log, n * 10..n * 10 + 10).await;
+        while ours.step(true).await.unwrap() != Step::Idle {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
     let committer = Committer::open(&config.root, Table::Events).await.unwrap();
     assert_eq!(
         sorted_origins(&committer.snapshot().delta).await,
