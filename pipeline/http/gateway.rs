@@ -84,6 +84,7 @@ async fn metrics(State(gateway): Gateway) -> Response {
     text.family("millstream_gateway_links", "gauge", "Rooms that hear the origin now.")
         .sample(&[], linked);
     super::metrics::sockets(&mut text, gateway.places().taken(), &gateway.totals());
+    super::metrics::process(&mut text);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text.finish()).into_response()
 }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use chat::Totals;
+use chat_load::Cost;
 use http::{StatusCode, header};
 
 use super::{App, Problem, cluster};
@@ -22,6 +23,7 @@ pub async fn show(State(app): State<App>) -> Response {
     accounts(&app, &mut text);
     chat(&app, &mut text);
     lake(&app, &mut text);
+    process(&mut text);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text.finish()).into_response()
 }
 
@@ -51,6 +53,19 @@ pub async fn ready(State(app): State<App>) -> Result<String, Problem> {
         ready += &format!("; {why}");
     }
     Ok(ready + "\n")
+}
+
+/// What all of it costs.
+pub fn process(text: &mut Exposition) {
+    let Some(cost) = Cost::of(std::process::id()) else { return };
+    text.family("process_cpu_seconds_total", "counter", "CPU time of all threads, in seconds.")
+        .sample(&[], cost.cpu.as_secs_f64());
+    text.family(
+        "millstream_memory_bytes",
+        "gauge",
+        "Memory of the process's own: neither the kernel's nor what it has of files.",
+    )
+    .sample(&[], cost.memory_bytes);
 }
 
 fn videos(app: &App, text: &mut Exposition) {
