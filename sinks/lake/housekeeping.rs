@@ -64,28 +64,29 @@ impl Housekeeping {
         }
         if Instant::now() >= self.vacuum_at {
             self.vacuum_at = Instant::now() + VACUUM_EVERY;
+            self.compaction.try_all_again();
             if let Err(error) = vacuum(committer).await {
                 tracing::warn!(%table, %error, "the lake was not swept");
             }
         }
     }
 
-    /// Does what needn't wait for a commit; true if the table is another.
+    /// Does what needn't wait for a commit; true if the table may be another.
     pub async fn between_commits(&mut self, committer: &mut Committer) -> bool {
         let table = committer.table();
-        let merged = match self.compaction.end(committer).await {
+        let begun = match self.compaction.end(committer).await {
             Ok(None) => return false,
             Ok(Some(files)) => {
                 tracing::debug!(%table, files, "lake compacted");
-                // What is merged may be enough to be merged again.
-                self.compaction.begin(committer).map(|()| files > 0)
+                // What is left may be enough to be merged again.
+                self.compaction.begin(committer)
             }
             Err(error) => Err(error),
         };
-        merged.unwrap_or_else(|error| {
+        if let Err(error) = begun {
             tracing::warn!(%table, %error, "the lake was not compacted");
-            false
-        })
+        }
+        true
     }
 
     async fn checkpoint(&mut self, committer: &Committer) -> Result<(), Error> {

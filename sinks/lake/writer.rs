@@ -13,9 +13,9 @@ use arrow::array::{
 use arrow::compute::take_record_batch;
 use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow_schema::{ArrowError, SchemaRef};
-use deltalake_core::DeltaTable;
 use deltalake_core::kernel::Add;
 use deltalake_core::writer::{DeltaWriter as _, RecordBatchWriter};
+use deltalake_core::{DeltaTable, DeltaTableError};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnPath;
@@ -43,12 +43,8 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// One file per day, of rows that come in order.
-    ///
-    /// # Errors
-    /// [`Error::Delta`].
-    pub fn open(&self) -> Result<RecordBatchWriter, Error> {
-        let failed = |source| Error::delta("write to", self.table, &self.root, source);
-        let writer = RecordBatchWriter::for_table(&self.delta).map_err(failed)?;
+    pub fn open(&self) -> Result<RecordBatchWriter, DeltaTableError> {
+        let writer = RecordBatchWriter::for_table(&self.delta)?;
         Ok(writer.with_writer_properties(properties(self.table)))
     }
 
@@ -64,7 +60,7 @@ impl Writer {
             |error: ArrowError| Error::Rows { table: self.table, detail: error.to_string() };
         let failed = |source| Error::delta("write to", self.table, &self.root, source);
         let rows = conform(&sorted(rows).map_err(misfit)?, &self.schema).map_err(misfit)?;
-        let mut writer = self.open()?;
+        let mut writer = self.open().map_err(failed)?;
         writer.write(rows).await.map_err(failed)?;
         writer.flush().await.map_err(failed)
     }

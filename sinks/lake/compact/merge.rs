@@ -13,15 +13,20 @@ use arrow::compute::{cast, interleave_record_batch};
 use arrow::datatypes::{Int32Type, Int64Type};
 use arrow_schema::{ArrowError, DataType};
 use deltalake_core::DeltaTableError;
-use futures_util::StreamExt;
-use futures_util::stream::BoxStream;
+use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt, TryStreamExt};
 use uuid::Uuid;
+
+use super::Failed;
 
 /// Stream, time, partition, offset. Texts of streams are in the order of their numbers.
 type Key = (u128, i64, i32, i64);
 
+/// Files of which something is fetched at a time: those of a store are far away.
+pub(super) const READS: usize = 8;
+
 /// A file's rows.
-pub(super) type Batches = BoxStream<'static, Result<RecordBatch, DeltaTableError>>;
+pub(super) struct Batches(pub BoxStream<'static, Result<RecordBatch, Failed>>);
 
 /// Where the merge is in a file.
 struct Cursor {
@@ -47,10 +52,11 @@ impl Merge {
     ///
     /// # Errors
     /// A file can't be read, or lacks a column of the order.
-    pub async fn new(files: Vec<Batches>) -> Result<Self, DeltaTableError> {
+    pub async fn new(files: Vec<Batches>) -> Result<Self, Failed> {
         let mut merge = Self { cursors: Vec::new(), heads: BinaryHeap::new(), slots: Vec::new() };
-        for mut rest in files {
-            let Some((rows, keys)) = next(&mut rest).await? else { continue };
+        let firsts: Vec<_> = stream::iter(files).map(first).buffered(READS).try_collect().await?;
+        for (rest, first) in firsts {
+            let Some((rows, keys)) = first else { continue };
             let (index, slot) = (merge.cursors.len(), merge.slots.len());
             merge.heads.extend(keys.first().map(|key| Reverse((*key, index))));
             merge.slots.push(rows.clone());
@@ -63,7 +69,7 @@ impl Merge {
     ///
     /// # Errors
     /// As [`Merge::new`].
-    pub async fn next(&mut self, rows_max: usize) -> Result<Option<RecordBatch>, DeltaTableError> {
+    pub async fn next(&mut self, rows_max: usize) -> Result<Option<RecordBatch>, Failed> {
         let mut picked = Vec::with_capacity(rows_max);
         while picked.len() < rows_max {
             let Some(Reverse((_, index))) = self.heads.pop() else { break };
@@ -81,8 +87,10 @@ impl Merge {
             }
             if cursor.row == cursor.keys.len() {
                 let Some((rows, keys)) = next(&mut cursor.rest).await? else {
-                    // Its last batch is needed until this one is put together.
+                    // What was picked of it is held by its slot.
                     (cursor.row, cursor.keys) = (0, Vec::new());
+                    cursor.rows = RecordBatch::new_empty(cursor.rows.schema());
+                    cursor.rest = Batches(stream::empty().boxed());
                     continue;
                 };
                 cursor.slot = self.slots.len();
@@ -95,7 +103,7 @@ impl Merge {
             return Ok(None);
         }
         let all: Vec<_> = self.slots.iter().collect();
-        let rows = interleave_record_batch(&all, &picked)?;
+        let rows = interleave_record_batch(&all, &picked).map_err(DeltaTableError::from)?;
         self.slots.clear();
         for cursor in self.cursors.iter_mut().filter(|cursor| !cursor.keys.is_empty()) {
             cursor.slot = self.slots.len();
@@ -105,11 +113,19 @@ impl Merge {
     }
 }
 
-/// The next batch that has rows, and their keys.
-async fn next(rest: &mut Batches) -> Result<Option<(RecordBatch, Vec<Key>)>, DeltaTableError> {
-    while let Some(rows) = rest.next().await.transpose()? {
+/// Rows, and their keys.
+type Keyed = (RecordBatch, Vec<Key>);
+
+async fn first(mut rest: Batches) -> Result<(Batches, Option<Keyed>), Failed> {
+    let first = next(&mut rest).await?;
+    Ok((rest, first))
+}
+
+/// The next batch that has rows.
+async fn next(rest: &mut Batches) -> Result<Option<Keyed>, Failed> {
+    while let Some(rows) = rest.0.next().await.transpose()? {
         if rows.num_rows() > 0 {
-            let keys = keys(&rows)?;
+            let keys = keys(&rows).map_err(DeltaTableError::from)?;
             return Ok(Some((rows, keys)));
         }
     }
@@ -158,7 +174,7 @@ mod tests {
     /// A file with these streams and offsets, in batches of so many rows.
     fn file(rows: &[(u128, i64)], size: usize) -> Batches {
         let batches: Vec<_> = rows.chunks(size).map(|rows| Ok(batch(rows))).collect();
-        stream::iter(batches).boxed()
+        Batches(stream::iter(batches).boxed())
     }
 
     fn batch(rows: &[(u128, i64)]) -> RecordBatch {
@@ -213,8 +229,8 @@ mod tests {
     #[tokio::test]
     async fn a_file_without_the_columns_is_named_for_it() {
         let rows = batch(&[(1, 1)]).project(&[0, 1]).unwrap();
-        let files = vec![stream::iter([Ok(rows)]).boxed()];
-        let error = Merge::new(files).await.err().unwrap().to_string();
+        let files = vec![Batches(stream::iter([Ok(rows)]).boxed())];
+        let error = Merge::new(files).await.err().unwrap().source.to_string();
         assert!(error.contains("no column log_partition"), "{error}");
     }
 }

@@ -11,15 +11,17 @@
 //! one with the same rows, by stream and time over all of them. A query that reads an
 //! older version goes on: its files stay until vacuum's retention is over. Held: a row
 //! group of each file that is merged, a few of what is written; one merge at a time in
-//! the process. Ends when dropped: what was written is swept away. Never here: waiting
-//! for a merge, so that rows don't wait for their commits.
+//! the process. Ends when dropped: a file that was written is swept away by vacuum (parts
+//! of one that was on its way to an object store are for a rule of the bucket). Never
+//! here: waiting for a merge, so that rows don't wait for their commits.
 
 mod file;
 mod merge;
 mod plan;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use arrow::array::{Date32Array, RecordBatch};
 use arrow_schema::{ArrowError, DataType, Field, Schema};
@@ -31,23 +33,27 @@ use deltalake_core::{DeltaTable, DeltaTableError};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 use parquet::arrow::ParquetRecordBatchStreamBuilder;
+use parquet::errors::ParquetError;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::writer::{Writer, conform};
 use crate::{Committer, Error};
 use file::StoredFile;
-use merge::{Batches, Merge};
+use merge::{Batches, Merge, READS};
 use plan::{BYTES_MAX, File, plan};
 
-/// Files opened at a time: those of a store are far away.
-const OPENS: usize = 8;
+const DAY_SECONDS: u64 = 86_400;
 
 /// Rows read at once from each file.
 const READ_ROWS: usize = 1024;
 
 /// Rows written at once.
 const WRITE_ROWS: usize = 8192;
+
+/// How long a merge may wait for its commit: others' vacuum takes files that nobody
+/// refers to, and knows them by their age.
+const WAITING_MAX: Duration = Duration::from_secs(3600);
 
 /// Merges of the whole process: each takes memory and a processor.
 static TURN: Semaphore = Semaphore::const_new(1);
@@ -56,13 +62,31 @@ static TURN: Semaphore = Semaphore::const_new(1);
 #[derive(Default)]
 pub(crate) struct Compaction {
     // One at most.
-    task: JoinSet<Result<Merged, Error>>,
+    task: JoinSet<Result<Merged, Failed>>,
+    // Files that can't be read, by path: a merge that always fails would keep all others
+    // from their turn.
+    unreadable: HashSet<String>,
 }
 
 /// A merge that is done, but for its commit.
 struct Merged {
     paths: Vec<String>,
     actions: Vec<Action>,
+    at: SystemTime,
+}
+
+/// Why a merge came to nothing.
+#[derive(Debug)]
+struct Failed {
+    // The file that it was about.
+    path: Option<String>,
+    source: DeltaTableError,
+}
+
+impl From<DeltaTableError> for Failed {
+    fn from(source: DeltaTableError) -> Self {
+        Self { path: None, source }
+    }
 }
 
 impl Compaction {
@@ -76,15 +100,23 @@ impl Compaction {
         }
         let refuse = |source| Error::delta("compact", committer.table(), committer.root(), source);
         let files = list(&committer.snapshot().delta).map_err(refuse)?;
-        let files: Vec<_> = files.into_iter().map(|(file, _)| file).collect();
-        if let Some(chosen) = plan(&files) {
+        let files = files.into_iter().map(|(file, _)| file);
+        let files: Vec<_> = files.filter(|file| !self.unreadable.contains(&file.path)).collect();
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let today = i32::try_from(now.as_secs() / DAY_SECONDS).unwrap_or(i32::MAX);
+        if let Some(chosen) = plan(&files, today) {
             let chosen = chosen.into_iter().filter_map(|index| files.get(index).cloned());
             self.task.spawn(merge(committer.writer(), chosen.collect()));
         }
         Ok(())
     }
 
-    /// Commits a merge that is done; how many files it was made of, None if none is.
+    /// Forgets which files couldn't be read.
+    pub fn try_all_again(&mut self) {
+        self.unreadable.clear();
+    }
+
+    /// Commits a merge that is done; how many files it took away, None if none is done.
     ///
     /// # Errors
     /// [`Error::Delta`], [`Error::Rows`]: nothing has changed.
@@ -92,13 +124,27 @@ impl Compaction {
         let Some(done) = self.task.try_join_next() else { return Ok(None) };
         let (table, root) = (committer.table(), committer.root().clone());
         let refuse = |source| Error::delta("compact", table, &root, source);
-        let died = |error| refuse(DeltaTableError::generic(format!("a merge died: {error}")));
-        let Merged { paths, mut actions } = done.map_err(died)??;
+        let died = |error| DeltaTableError::generic(format!("a merge died: {error}"));
+        let Merged { paths, mut actions, at } = match done.map_err(|error| refuse(died(error)))? {
+            Ok(merged) => merged,
+            Err(Failed { path: Some(path), source }) => {
+                let error = refuse(source);
+                tracing::warn!(%table, path, %error, "a file of the lake can't be merged");
+                self.unreadable.insert(path);
+                return Ok(Some(0));
+            }
+            Err(Failed { path: None, source }) => return Err(refuse(source)),
+        };
+        if at.elapsed().map_or(true, |waited| waited > WAITING_MAX) {
+            return Ok(Some(0));
+        }
+        // What others have committed since is no obstacle, unless it is about these files.
+        committer.reload().await?;
         let delta = committer.snapshot().delta;
         let listed = list(&delta).map_err(refuse)?.into_iter();
         let mut removes: HashMap<_, _> = listed.map(|(file, remove)| (file.path, remove)).collect();
         for path in &paths {
-            // Somebody else may have replaced it meanwhile, or rows of it.
+            // Replaced, or some of its rows deleted.
             let Some(remove) = removes.remove(path) else { return Ok(Some(0)) };
             actions.push(Action::Remove(remove));
         }
@@ -135,34 +181,40 @@ fn list(delta: &DeltaTable) -> Result<Vec<(File, Remove)>, DeltaTableError> {
     Ok(files)
 }
 
-async fn merge(writer: Writer, files: Vec<File>) -> Result<Merged, Error> {
+async fn merge(writer: Writer, files: Vec<File>) -> Result<Merged, Failed> {
     // Never closed.
     let _turn = TURN.acquire().await;
-    let refuse = |source| Error::delta("compact", writer.table, &writer.root, source);
-    let opened = stream::iter(files.clone()).map(|file| open(writer.clone(), file));
-    let opened = opened.buffered(OPENS);
-    let mut rows = Merge::new(opened.try_collect().await.map_err(refuse)?).await.map_err(refuse)?;
+    let opened = stream::iter(files.clone()).map(|file| {
+        let (path, writer) = (file.path.clone(), writer.clone());
+        async { open(writer, file).await.map_err(|source| Failed { path: Some(path), source }) }
+    });
+    let mut rows = Merge::new(opened.buffered(READS).try_collect().await?).await?;
     let mut file = writer.open()?.with_target_file_size(2 * BYTES_MAX);
-    while let Some(rows) = rows.next(WRITE_ROWS).await.map_err(refuse)? {
-        file.write(rows).await.map_err(refuse)?;
+    while let Some(rows) = rows.next(WRITE_ROWS).await? {
+        file.write(rows).await?;
     }
-    let written = file.flush().await.map_err(refuse)?;
+    let written = file.flush().await?;
     let moved = written.into_iter().map(|mut add| {
         add.data_change = false;
         Action::Add(add)
     });
     let actions = moved.collect();
-    Ok(Merged { paths: files.into_iter().map(|file| file.path).collect(), actions })
+    let paths = files.into_iter().map(|file| file.path).collect();
+    Ok(Merged { paths, actions, at: SystemTime::now() })
 }
 
 /// A file's rows, in the table's columns.
 async fn open(writer: Writer, file: File) -> Result<Batches, DeltaTableError> {
     let path = Path::parse(&file.path).map_err(object_store::Error::from)?;
-    let (schema, day) = (writer.schema, file.day);
+    let (schema, day, name) = (writer.schema, file.day, file.path);
     let file = StoredFile { store: writer.delta.object_store(), path, bytes: file.bytes };
     let builder = ParquetRecordBatchStreamBuilder::new(file).await?;
     let batches = builder.with_batch_size(READ_ROWS).build()?;
-    Ok(batches.map(move |rows| Ok(conform(&with_day(&rows?, day)?, &schema)?)).boxed())
+    let whole = move |rows: Result<RecordBatch, ParquetError>| -> Result<_, DeltaTableError> {
+        Ok(conform(&with_day(&rows?, day)?, &schema)?)
+    };
+    let failed = move |source| Failed { path: Some(name.clone()), source };
+    Ok(Batches(batches.map(move |rows| whole(rows).map_err(&failed)).boxed()))
 }
 
 /// With the column `date`, which is in no file.

@@ -242,29 +242,65 @@ async fn a_merge_of_files_that_somebody_else_replaced_is_given_up() {
     let place = tempfile::tempdir().unwrap();
     let log: Arc<dyn Log> = Arc::new(Embedded::open(place.path()).unwrap());
     let config = LakeConfig { compact_every: 16, ..config(place.path()) };
-    let (mut ours, _) = follower(&log, config.clone());
+    let (mut ours, shown) = follower(&log, config.clone());
     for n in 0..16 {
         append_events(&*log, n * 10..n * 10 + 10).await;
         ours.step(true).await.unwrap();
     }
-    // Ours has begun; theirs, which saw the same files, is done before it.
-    let (mut theirs, snapshot) = follower(&log, config.clone());
+    // Ours has begun, and is done before theirs, which puts its file there first.
+    let (mut theirs, snapshot) = follower(&log, config);
     for n in 16..32 {
         append_events(&*log, n * 10..n * 10 + 10).await;
         theirs.step(true).await.unwrap();
     }
     merged_into(1, &mut theirs, &snapshot).await;
-    for n in 32..36 {
+    append_events(&*log, 320..330).await;
+    assert_eq!(ours.step(true).await.unwrap(), Step::Committed { rows: 10, more: false });
+    let delta = shown.borrow().clone().unwrap().delta;
+    assert_eq!(files(&delta).len(), 2);
+    assert_eq!(sorted_origins(&delta).await, in_log(&*log, Topic::Events).await);
+}
+
+#[tokio::test]
+async fn a_merge_goes_on_behind_what_others_have_committed() {
+    let place = tempfile::tempdir().unwrap();
+    let log: Arc<dyn Log> = Arc::new(Embedded::open(place.path()).unwrap());
+    let config = LakeConfig { compact_every: 16, ..config(place.path()) };
+    let (mut ours, shown) = follower(&log, config.clone());
+    for n in 0..16 {
         append_events(&*log, n * 10..n * 10 + 10).await;
-        while ours.step(true).await.unwrap() != Step::Idle {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        ours.step(true).await.unwrap();
     }
-    let committer = Committer::open(&config.root, Table::Events).await.unwrap();
-    assert_eq!(
-        sorted_origins(&committer.snapshot().delta).await,
-        in_log(&*log, Topic::Events).await
-    );
+    let (mut theirs, _) = follower(&log, config);
+    append_events(&*log, 160..170).await;
+    theirs.step(true).await.unwrap();
+    let delta = merged_into(2, &mut ours, &shown).await;
+    assert_eq!(sorted_origins(&delta).await, in_log(&*log, Topic::Events).await);
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_read_keeps_no_others_from_being_merged() {
+    let place = tempfile::tempdir().unwrap();
+    let log: Arc<dyn Log> = Arc::new(Embedded::open(place.path()).unwrap());
+    let config = config(place.path());
+    let never = LakeConfig { compact_every: 1000, ..config.clone() };
+    let (mut follower, snapshot) = follower(&log, never);
+    for n in 0..16 {
+        append_events(&*log, n * 2000..n * 2000 + 2000).await;
+        follower.step(true).await.unwrap();
+    }
+    let large = files(&snapshot.borrow().clone().unwrap().delta);
+    assert_eq!(large.len(), 16);
+    std::fs::write(&large[7], "not Parquet").unwrap();
+
+    let often = LakeConfig { compact_every: 1, ..config };
+    let (mut follower, snapshot) = crate::support::follower(&log, often);
+    for n in 0..16 {
+        append_events(&*log, 40_000 + n..40_001 + n).await;
+        follower.step(true).await.unwrap();
+    }
+    let delta = merged_into(17, &mut follower, &snapshot).await;
+    assert!(large.iter().all(|file| files(&delta).contains(file)));
 }
 
 #[tokio::test]
