@@ -387,6 +387,8 @@ fn settings(limits: &Limits) -> SessionConfig {
         .with_information_schema(true)
         .with_target_partitions(limits.threads.max(1))
         .set_bool("datafusion.execution.parquet.pushdown_filters", true)
+        // What filters read is cheaper to decode once more than to keep.
+        .set_usize("datafusion.execution.parquet.max_predicate_cache_size", 0)
         .set_str("datafusion.sql_parser.dialect", "postgresql")
         .set_str("datafusion.execution.time_zone", "UTC")
 }

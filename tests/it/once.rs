@@ -40,6 +40,10 @@ const KILLS: u32 = 10;
 /// Kills of `make soak`.
 const SOAK_KILLS: u32 = 200;
 
+/// So often the broker is killed as well. It also has to be: ten minutes after its start
+/// Tansu sweeps its database, and answers nobody for longer than anybody waits.
+const BROKER_EVERY: u32 = 30;
+
 const PUBLISHERS: usize = 2;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -50,7 +54,7 @@ async fn once_through_kills() {
 #[tokio::test(flavor = "multi_thread")]
 async fn once_through_kills_on_kafka() {
     let broker = tokio::task::spawn_blocking(Tansu::start).await.expect("a broker");
-    once(KILLS, Some(&broker.url("once"))).await;
+    once(KILLS, Some(broker)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -63,11 +67,13 @@ async fn soak_once() {
 #[ignore = "takes some fifteen minutes: make soak"]
 async fn soak_once_on_kafka() {
     let broker = tokio::task::spawn_blocking(Tansu::start).await.expect("a broker");
-    once(SOAK_KILLS, Some(&broker.url("once"))).await;
+    once(SOAK_KILLS, Some(broker)).await;
 }
 
 /// Lives and dies `kills` times, then looks at what is left.
-async fn once(kills: u32, kafka: Option<&str>) {
+async fn once(kills: u32, mut broker: Option<Tansu>) {
+    let kafka = broker.as_ref().map(|broker| broker.url("once"));
+    let kafka = kafka.as_deref();
     let mut settings = vec![
         // Kills in a row keep publishers away for longer than people are waited for.
         ("stream.reconnect_window", "2m"),
@@ -101,6 +107,9 @@ async fn once(kills: u32, kafka: Option<&str>) {
     for kill in 0..kills {
         let end = End::choose(kill, &mut random);
         println!("{kill:4} {end:?}");
+        if let Some(broker) = broker.as_mut().filter(|_| kill % BROKER_EVERY == BROKER_EVERY - 1) {
+            tokio::task::block_in_place(|| broker.restart());
+        }
         end.bring(&mut server, &streams, &mut random).await;
         told.so_far().compare_by_sql(&server).await;
     }
