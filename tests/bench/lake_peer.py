@@ -99,6 +99,8 @@ def ask(folder, files):
         # A word that is reserved there, and a function that has another name.
         sql = re.sub(r"\bat\b", '"at"', sql)
         sql = sql.replace("approx_percentile_cont(0.5) WITHIN GROUP (ORDER BY bitrate_bps)", "approx_quantile(bitrate_bps, 0.5)")
+        # It needs no telling what to hold and what to leave alone.
+        sql = re.sub(r"LIMIT (500000|9223372036854775807)\b", "", sql)
         for _ in range(ASKED):
             begun = time.monotonic()
             rows = db.sql(sql).to_arrow_table().num_rows
