@@ -109,6 +109,13 @@ async fn once(kills: u32, mut broker: Option<Tansu>) {
         println!("{kill:4} {end:?}");
         if let Some(broker) = broker.as_mut().filter(|_| kill % BROKER_EVERY == BROKER_EVERY - 1) {
             tokio::task::block_in_place(|| broker.restart());
+            // Until its clients look again, nobody has noticed that it is back.
+            sleep(Duration::from_secs(10)).await;
+            eventually("log", async || {
+                let ready = server.get("/readyz").await.text();
+                (ready == "ready\n").then_some(())
+            })
+            .await;
         }
         end.bring(&mut server, &streams, &mut random).await;
         told.so_far().compare_by_sql(&server).await;
