@@ -4,6 +4,7 @@
 //! stream and time) that no reader sees before they are committed; never committed,
 //! they are swept away by vacuum. Never here: commits.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -96,7 +97,18 @@ fn sorted(rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     let at = column("at")?.as_primitive::<TimestampMicrosecondType>().values();
     let partitions = column("log_partition")?.as_primitive::<Int32Type>().values();
     let offsets = column("log_offset")?.as_primitive::<Int64Type>().values();
-    // Few streams, many rows: each stream's are gathered, and they mostly come in order.
+    let key = |row: usize| (at[row], partitions[row], offsets[row]);
+    // As they come out of the log's records.
+    let is_sorted =
+        (1..rows.num_rows()).all(|row| match streams.value(row - 1).cmp(streams.value(row)) {
+            Ordering::Less => true,
+            Ordering::Equal => key(row - 1) <= key(row),
+            Ordering::Greater => false,
+        });
+    if is_sorted && streams.null_count() == 0 {
+        return Ok(rows.clone());
+    }
+    // Few streams, many rows.
     let mut places: HashMap<Option<&str>, usize> = HashMap::new();
     let mut groups: Vec<(Option<&str>, Vec<u32>)> = Vec::new();
     for (stream, row) in streams.iter().zip(0..) {
@@ -109,10 +121,7 @@ fn sorted(rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     groups.sort_unstable_by_key(|(stream, _)| *stream);
     let mut order = Vec::with_capacity(rows.num_rows());
     for (_, mut group) in groups {
-        group.sort_unstable_by_key(|row| {
-            let row = *row as usize;
-            (at[row], partitions[row], offsets[row])
-        });
+        group.sort_unstable_by_key(|row| key(*row as usize));
         order.append(&mut group);
     }
     take_record_batch(rows, &UInt32Array::from(order))

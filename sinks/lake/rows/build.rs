@@ -55,7 +55,7 @@ pub(super) struct RowBuilder {
 impl RowBuilder {
     pub fn new(table: Table, rows: usize) -> Self {
         let column = |kind| match kind {
-            ColumnKind::Text => Builder::Text(StringBuilder::with_capacity(rows, rows * 16)),
+            ColumnKind::Text => Builder::Text(StringBuilder::with_capacity(rows, rows * 40)),
             ColumnKind::Flag => Builder::Flag(BooleanBuilder::with_capacity(rows)),
             ColumnKind::Int => Builder::Int(Int32Builder::with_capacity(rows)),
             ColumnKind::Long => Builder::Long(Int64Builder::with_capacity(rows)),

@@ -1,8 +1,8 @@
 //! Records of the log as rows of a table.
 //!
-//! Enters: records. Leaves: a batch in the table's schema, rows in the order of
-//! the records. Never here: sorting, files, or refusing a whole batch for one
-//! record that can't be understood.
+//! Enters: records. Leaves: a batch in the table's schema, rows by the records' keys, as
+//! files mostly have them, and in the order of the records of each. Never here: files, or
+//! refusing a whole batch for one record that can't be understood.
 
 mod build;
 mod chat;
@@ -14,6 +14,8 @@ mod streams;
 mod tests;
 mod videos;
 mod views;
+
+use std::collections::HashMap;
 
 use arrow::array::RecordBatch;
 use log::Record;
@@ -62,7 +64,7 @@ pub(crate) fn decode(table: Table, records: &[Record]) -> Result<Decoded, Error>
     };
     let mut rows = RowBuilder::new(table, records.len());
     let mut skipped = 0;
-    for record in records {
+    for record in by_key(records) {
         match append(record, &mut rows) {
             Ok(()) | Err(NoRow::NotHere) => {}
             Err(NoRow::Misfit(error)) => return Err(error),
@@ -74,6 +76,21 @@ pub(crate) fn decode(table: Table, records: &[Record]) -> Result<Decoded, Error>
         }
     }
     Ok(Decoded { rows: rows.finish()?, skipped })
+}
+
+/// Few keys, many records.
+fn by_key(records: &[Record]) -> impl Iterator<Item = &Record> {
+    let mut places: HashMap<&[u8], usize> = HashMap::new();
+    let mut groups: Vec<(&[u8], Vec<&Record>)> = Vec::new();
+    for record in records {
+        let place = *places.entry(&record.key).or_insert_with(|| {
+            groups.push((&record.key, Vec::new()));
+            groups.len() - 1
+        });
+        groups[place].1.push(record);
+    }
+    groups.sort_unstable_by_key(|(key, _)| *key);
+    groups.into_iter().flat_map(|(_, records)| records)
 }
 
 /// The stream that a record's key names by its 16 bytes.
