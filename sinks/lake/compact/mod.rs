@@ -80,12 +80,18 @@ struct Merged {
 struct Failed {
     // The file that it was about.
     path: Option<String>,
-    source: DeltaTableError,
+    source: Box<DeltaTableError>,
+}
+
+impl Failed {
+    fn of(path: String, source: DeltaTableError) -> Self {
+        Self { path: Some(path), source: Box::new(source) }
+    }
 }
 
 impl From<DeltaTableError> for Failed {
     fn from(source: DeltaTableError) -> Self {
-        Self { path: None, source }
+        Self { path: None, source: Box::new(source) }
     }
 }
 
@@ -128,12 +134,12 @@ impl Compaction {
         let Merged { paths, mut actions, at } = match done.map_err(|error| refuse(died(error)))? {
             Ok(merged) => merged,
             Err(Failed { path: Some(path), source }) => {
-                let error = refuse(source);
+                let error = refuse(*source);
                 tracing::warn!(%table, path, %error, "a file of the lake can't be merged");
                 self.unreadable.insert(path);
                 return Ok(Some(0));
             }
-            Err(Failed { path: None, source }) => return Err(refuse(source)),
+            Err(Failed { path: None, source }) => return Err(refuse(*source)),
         };
         if at.elapsed().map_or(true, |waited| waited > WAITING_MAX) {
             return Ok(Some(0));
@@ -186,7 +192,7 @@ async fn merge(writer: Writer, files: Vec<File>) -> Result<Merged, Failed> {
     let _turn = TURN.acquire().await;
     let opened = stream::iter(files.clone()).map(|file| {
         let (path, writer) = (file.path.clone(), writer.clone());
-        async { open(writer, file).await.map_err(|source| Failed { path: Some(path), source }) }
+        async { open(writer, file).await.map_err(|source| Failed::of(path, source)) }
     });
     let mut rows = Merge::new(opened.buffered(READS).try_collect().await?).await?;
     let mut file = writer.open()?.with_target_file_size(2 * BYTES_MAX);
@@ -213,7 +219,7 @@ async fn open(writer: Writer, file: File) -> Result<Batches, DeltaTableError> {
     let whole = move |rows: Result<RecordBatch, ParquetError>| -> Result<_, DeltaTableError> {
         Ok(conform(&with_day(&rows?, day)?, &schema)?)
     };
-    let failed = move |source| Failed { path: Some(name.clone()), source };
+    let failed = move |source| Failed::of(name.clone(), source);
     Ok(Batches(batches.map(move |rows| whole(rows).map_err(&failed)).boxed()))
 }
 
