@@ -14,7 +14,7 @@ mod lake;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clients::{Clip, PublishOptions, Stop};
 use http::{Method, StatusCode};
@@ -40,9 +40,9 @@ const KILLS: u32 = 10;
 /// Kills of `make soak`.
 const SOAK_KILLS: u32 = 200;
 
-/// So often the broker is killed as well. It also has to be: ten minutes after its start
+/// After this the broker is killed as well. It also has to be: ten minutes after its start
 /// Tansu sweeps its database, and answers nobody for longer than anybody waits.
-const BROKER_EVERY: u32 = 30;
+const BROKER_MAX: Duration = Duration::from_secs(240);
 
 const PUBLISHERS: usize = 2;
 
@@ -103,12 +103,13 @@ async fn once(kills: u32, mut broker: Option<Tansu>) {
         talkers.push(tokio::spawn(say(url, name, person, Arc::clone(&told), stop.clone())));
     }
 
-    let mut random = Random::seeded();
+    let (mut random, mut broker_since) = (Random::seeded(), Instant::now());
     for kill in 0..kills {
         let end = End::choose(kill, &mut random);
         println!("{kill:4} {end:?}");
-        if let Some(broker) = broker.as_mut().filter(|_| kill % BROKER_EVERY == BROKER_EVERY - 1) {
+        if let Some(broker) = broker.as_mut().filter(|_| broker_since.elapsed() > BROKER_MAX) {
             tokio::task::block_in_place(|| broker.restart());
+            broker_since = Instant::now();
             // Until its clients look again, nobody has noticed that it is back.
             sleep(Duration::from_secs(10)).await;
             eventually("log", async || {
