@@ -80,10 +80,7 @@ async fn a_lake_of_an_older_version_gets_the_columns_it_lacks() {
     assert_eq!(sorted_origins(&delta).await, in_log(&*log, Topic::Events).await);
 
     // Old and new files merge into one, and neither column is lost.
-    for n in 4..20 {
-        append_events(&*log, n * 10..n * 10 + 10).await;
-        follower.step(true).await.unwrap();
-    }
+    commit_tens(&*log, &mut follower, 4..20).await;
     let delta = merged_into(2, &mut follower, &snapshot).await;
     let merged =
         files(&delta).into_iter().map(|file| read(&file)).max_by_key(RecordBatch::num_rows);

@@ -96,6 +96,14 @@ pub fn files(delta: &DeltaTable) -> Vec<PathBuf> {
     uris.map(|uri| PathBuf::from(uri.strip_prefix("file://").unwrap_or(&uri))).collect()
 }
 
+/// So many commits of ten events each: the first one's begin with event 0.
+pub async fn commit_tens(log: &dyn Log, follower: &mut Follower, commits: Range<u64>) {
+    for n in commits {
+        append_events(log, n * 10..n * 10 + 10).await;
+        follower.step(true).await.unwrap();
+    }
+}
+
 /// Steps until so many files are left: merges go on beside commits.
 pub async fn merged_into(
     count: usize,

@@ -161,10 +161,7 @@ async fn checkpoints_let_a_reader_begin_late() {
     let log: Arc<dyn Log> = Arc::new(Embedded::open(place.path()).unwrap());
     let config = LakeConfig { checkpoint_every: 5, ..config(place.path()) };
     let (mut follower, _) = follower(&log, config.clone());
-    for n in 0..12 {
-        append_events(&*log, n * 10..n * 10 + 10).await;
-        follower.step(true).await.unwrap();
-    }
+    commit_tens(&*log, &mut follower, 0..12).await;
     let delta_log = folder(&config, Table::Events).join("_delta_log");
     let names = std::fs::read_dir(&delta_log).unwrap().map(|entry| entry.unwrap().file_name());
     let checkpoints = names.filter(|name| name.to_string_lossy().contains("checkpoint.parquet"));
@@ -243,16 +240,10 @@ async fn a_merge_of_files_that_somebody_else_replaced_is_given_up() {
     let log: Arc<dyn Log> = Arc::new(Embedded::open(place.path()).unwrap());
     let config = LakeConfig { compact_every: 16, ..config(place.path()) };
     let (mut ours, shown) = follower(&log, config.clone());
-    for n in 0..16 {
-        append_events(&*log, n * 10..n * 10 + 10).await;
-        ours.step(true).await.unwrap();
-    }
+    commit_tens(&*log, &mut ours, 0..16).await;
     // Ours has begun, and is done before theirs, which puts its file there first.
     let (mut theirs, snapshot) = follower(&log, config);
-    for n in 16..32 {
-        append_events(&*log, n * 10..n * 10 + 10).await;
-        theirs.step(true).await.unwrap();
-    }
+    commit_tens(&*log, &mut theirs, 16..32).await;
     merged_into(1, &mut theirs, &snapshot).await;
     append_events(&*log, 320..330).await;
     assert_eq!(ours.step(true).await.unwrap(), Step::Committed { rows: 10, more: false });
@@ -267,10 +258,7 @@ async fn a_merge_goes_on_behind_what_others_have_committed() {
     let log: Arc<dyn Log> = Arc::new(Embedded::open(place.path()).unwrap());
     let config = LakeConfig { compact_every: 16, ..config(place.path()) };
     let (mut ours, shown) = follower(&log, config.clone());
-    for n in 0..16 {
-        append_events(&*log, n * 10..n * 10 + 10).await;
-        ours.step(true).await.unwrap();
-    }
+    commit_tens(&*log, &mut ours, 0..16).await;
     let (mut theirs, _) = follower(&log, config);
     append_events(&*log, 160..170).await;
     theirs.step(true).await.unwrap();
