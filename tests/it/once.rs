@@ -85,6 +85,7 @@ async fn once(kills: u32, mut broker: Option<Tansu>) {
     ];
     settings.extend(kafka.map(|url| ("data.log", url)));
     let mut server = server_with(&settings).await;
+    server.keep_data();
     let mut streams = Vec::new();
     for n in 0..PUBLISHERS {
         streams.push(server.create(&format!("once {n}")).await);
@@ -148,7 +149,7 @@ async fn once(kills: u32, mut broker: Option<Tansu>) {
     told.compare_by_sql(&server).await;
     let shown = shown(&server, &streams).await;
     assert!(shown.len() > 4 * PUBLISHERS, "{} segments", shown.len());
-    let data = server.stop("INT").await;
+    let mut data = server.stop("INT").await;
 
     let log: Box<dyn Log> = match kafka {
         None => Box::new(Embedded::open(data.path()).expect("the log")),
@@ -166,6 +167,7 @@ async fn once(kills: u32, mut broker: Option<Tansu>) {
     lake.has_the_files(&data.path().join("media"), &shown);
     let (events, segments, views) = (lake.events.len(), lake.segments.len(), lake.views.len());
     let messages = lake.chat_messages.len();
+    data.disable_cleanup(false);
     println!(
         "{events} events, {segments} segments, {views} reports, {messages} messages: each once"
     );
@@ -372,6 +374,15 @@ impl Acknowledged {
         let events = by_sql(server, "stream_id, kind, detail FROM events").await;
         let said = by_sql(server, "seq, message FROM chat_messages").await;
         self.compare(&events, &by_sql(server, "session FROM views").await, &said);
+        for table in TABLES {
+            let sql = format!(
+                "SELECT log_partition, log_offset, count(*) AS rows FROM {table}
+                 GROUP BY log_partition, log_offset HAVING count(*) > 1 ORDER BY 1, 2"
+            );
+            let answer = server.admin(Method::POST, "/api/sql", Some(json!({ "sql": sql }))).await;
+            assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+            assert_eq!(answer.json()["rows"], json!([]), "records of {table} with two rows");
+        }
     }
 
     /// Nothing that was acknowledged is missing, and nothing is there twice.

@@ -84,6 +84,12 @@ impl Server {
         self.data
     }
 
+    /// Leaves its data where it is when the test fails, to be looked at.
+    pub fn keep_data(&mut self) {
+        println!("data: {}", self.data.path().display());
+        self.data.disable_cleanup(true);
+    }
+
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.program.pid()

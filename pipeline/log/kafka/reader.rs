@@ -61,18 +61,23 @@ pub(super) struct Reader {
 
 struct Follower {
     queue: PartitionQueue<Listener>,
-    /// What is from here up to `next` is in `kept`.
-    from: u64,
-    kept: VecDeque<Record>,
-    kept_bytes: usize,
-    /// What the queue gives next is here or beyond.
-    next: u64,
+    kept: Kept,
     /// Where the partition ended when this began.
     end: u64,
     /// The brokers said since that they gave all they have, so nothing is left up
     /// to `end`, whatever the offsets.
     has_ended: bool,
     used: Instant,
+}
+
+/// What a partition's queue gave last, each record once.
+struct Kept {
+    records: VecDeque<Record>,
+    bytes: usize,
+    /// What is from here up to `next` is in `records`.
+    from: u64,
+    /// Nothing from here on was given yet.
+    next: u64,
 }
 
 impl Reader {
@@ -176,7 +181,7 @@ impl Reader {
         }
         let mut quiet = Instant::now();
         let mut bytes = 0;
-        let kept = self.followers.get(&(topic, partition)).map(|follower| &follower.kept);
+        let kept = self.followers.get(&(topic, partition)).map(|follower| &follower.kept.records);
         for record in kept.into_iter().flatten().filter(|record| record.offset >= from) {
             bytes += weight(record);
             out.push(record.clone());
@@ -195,7 +200,7 @@ impl Reader {
             // Whoever has something comes back for more: a partition that grows all
             // the time has no end to wait for. What is known to be there is waited
             // for, since an empty answer says that there is nothing.
-            let done = !out.is_empty() || follower.next.max(passed) >= known_end;
+            let done = !out.is_empty() || follower.kept.next.max(passed) >= known_end;
             match follower.queue.poll(if done { Duration::ZERO } else { STEP }) {
                 Some(Ok(message)) => {
                     let Some(offset) = u64::try_from(message.offset()).ok() else { continue };
@@ -204,8 +209,7 @@ impl Reader {
                     let key = copy(message.key()).unwrap_or_default();
                     let record = Record { partition, offset, key, value: copy(message.payload()) };
                     drop(message);
-                    follower.keep(record.clone());
-                    if offset < from {
+                    if !follower.kept.keep(&record) || offset < from {
                         continue;
                     }
                     bytes += weight(&record);
@@ -346,8 +350,8 @@ impl Reader {
 
     /// Has the partition fetched from `from` on; false if there is nothing yet.
     fn follow(&mut self, topic: Topic, partition: u16, from: u64) -> Result<bool, Error> {
-        if self.followers.get(&(topic, partition)).is_some_and(|f| f.from <= from && from <= f.next)
-        {
+        let follower = self.followers.get(&(topic, partition));
+        if follower.is_some_and(|follower| follower.kept.reaches(from)) {
             return Ok(true);
         }
         self.forget(topic, partition);
@@ -368,10 +372,7 @@ impl Reader {
         let queue = self.consumer.split_partition_queue(name, at).ok_or(Error::Closed)?;
         let follower = Follower {
             queue,
-            from,
-            kept: VecDeque::new(),
-            kept_bytes: 0,
-            next: from,
+            kept: Kept::from(from),
             end: bounds.end,
             has_ended: false,
             used: Instant::now(),
@@ -394,21 +395,70 @@ impl Reader {
     }
 }
 
-impl Follower {
-    /// Notes what the queue gave, for whoever comes next.
-    fn keep(&mut self, record: Record) {
+impl Kept {
+    /// Nothing yet, of a queue that begins here.
+    fn from(from: u64) -> Self {
+        Self { records: VecDeque::new(), bytes: 0, from, next: from }
+    }
+
+    /// Whether what is from here on is either kept or yet to come.
+    fn reaches(&self, from: u64) -> bool {
+        self.from <= from && from <= self.next
+    }
+
+    /// Notes what the queue gave, for whoever comes next. False: it was given before. A
+    /// client whose broker comes back may fetch once more from where it was told to begin.
+    fn keep(&mut self, record: &Record) -> bool {
+        if record.offset < self.next {
+            return false;
+        }
         self.next = record.offset + 1;
-        self.kept_bytes += weight(&record);
-        self.kept.push_back(record);
-        while self.kept_bytes > KEPT_BYTES
-            && let Some(oldest) = self.kept.pop_front()
+        self.bytes += weight(record);
+        self.records.push_back(record.clone());
+        while self.bytes > KEPT_BYTES
+            && let Some(oldest) = self.records.pop_front()
         {
-            self.kept_bytes -= weight(&oldest);
+            self.bytes -= weight(&oldest);
             self.from = oldest.offset + 1;
         }
+        true
     }
 }
 
 fn weight(record: &Record) -> usize {
     record.key.len() + record.value.as_ref().map_or(0, Bytes::len)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(offset: u64, length: usize) -> Record {
+        Record { partition: 3, offset, key: Bytes::new(), value: Some(vec![b'x'; length].into()) }
+    }
+
+    #[test]
+    fn what_a_queue_gives_twice_is_kept_once() {
+        let mut kept = Kept::from(5);
+        // With a hole, as compaction leaves it.
+        let given = [5, 6, 9, 5, 6, 9, 10, 7, 11];
+        let new: Vec<_> = given.into_iter().filter(|at| kept.keep(&record(*at, 10))).collect();
+        assert_eq!(new, [5, 6, 9, 10, 11]);
+        assert!(kept.records.iter().map(|record| record.offset).eq(new));
+        assert!(kept.reaches(5) && kept.reaches(12) && !kept.reaches(4) && !kept.reaches(13));
+    }
+
+    #[test]
+    fn the_newest_are_kept_up_to_a_bound() {
+        let mut kept = Kept::from(0);
+        for offset in 0..100 {
+            assert!(kept.keep(&record(offset, KEPT_BYTES / 10)));
+            assert!(kept.bytes <= KEPT_BYTES);
+        }
+        assert_eq!(kept.bytes, kept.records.iter().map(weight).sum::<usize>());
+        assert_eq!(kept.records.front().map(|record| record.offset), Some(kept.from));
+        assert!(kept.from > 85 && kept.next == 100);
+        // Gone, and not taken for new.
+        assert!(!kept.reaches(2) && !kept.keep(&record(2, 10)));
+    }
 }

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use super::tansu::Tansu;
 use super::{eventually, open, prefix, proxy, values};
@@ -32,25 +33,49 @@ fn keep_appending(log: &dyn Log, name: u8, stop: &AtomicBool) -> Vec<(u16, u64, 
     acknowledged
 }
 
-/// Appends from several threads while `disturb` does its worst, then compares
-/// what is there with what was acknowledged.
+/// Reads a partition from its begin, page after page and whatever stands in the way;
+/// told to stop, until there is no more.
+fn keep_reading(log: &dyn Log, partition: u16, stop: &AtomicBool) -> Vec<u64> {
+    let mut offsets = Vec::new();
+    loop {
+        let is_last = stop.load(Ordering::Acquire);
+        let next = offsets.last().map_or(0, |last| last + 1);
+        match wait(log.read(Topic::Chat, partition, next, usize::MAX)) {
+            Ok(page) if page.is_empty() && is_last => return offsets,
+            Ok(page) => offsets.extend(page.into_iter().map(|record| record.offset)),
+            Err(_) => std::thread::sleep(Duration::from_millis(10)),
+        }
+    }
+}
+
+/// Appends and reads from several threads while `disturb` does its worst, then compares
+/// what is there with what was acknowledged and with what was read.
 fn nothing_is_lost_or_repeated(log: &dyn Log, disturb: impl FnOnce()) {
     let stop = AtomicBool::new(false);
-    let acknowledged: Vec<_> = std::thread::scope(|scope| {
+    let (acknowledged, read): (Vec<_>, Vec<_>) = std::thread::scope(|scope| {
         let appenders: Vec<_> = (0..4u8)
             .map(|name| {
                 let stop = &stop;
                 scope.spawn(move || keep_appending(log, name, stop))
             })
             .collect();
+        let readers: Vec<_> = (0..PARTITIONS)
+            .map(|partition| {
+                let stop = &stop;
+                scope.spawn(move || keep_reading(log, partition, stop))
+            })
+            .collect();
         disturb();
         stop.store(true, Ordering::Release);
-        appenders.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+        let acknowledged = appenders.into_iter().flat_map(|thread| thread.join().unwrap());
+        let acknowledged = acknowledged.collect();
+        (acknowledged, readers.into_iter().map(|thread| thread.join().unwrap()).collect())
     });
     assert!(acknowledged.len() > 100, "only {} appends got through", acknowledged.len());
     let mut total = 0;
-    for partition in 0..PARTITIONS {
+    for (partition, read) in (0..PARTITIONS).zip(read) {
         let found = values(log, Topic::Chat, partition);
+        assert!(read.iter().copied().eq(0..found.len() as u64), "{partition}: {read:?}");
         total += found.len();
         for (at, offset, text) in acknowledged.iter().filter(|(at, ..)| *at == partition) {
             assert_eq!(found.get(*offset as usize), Some(text), "{at}/{offset}");
