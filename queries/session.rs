@@ -116,6 +116,7 @@ impl Session {
             .build();
         base.register_udf(functions::time_bucket())?;
         base.register_udf(functions::chat_spike())?;
+        base.register_udaf(functions::count())?;
         sweep(&options.spill);
         Ok(Self(Arc::new(Inner {
             lake: Arc::new(Lake::new(options.lake, options.tail)),

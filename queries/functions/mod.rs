@@ -2,13 +2,14 @@
 
 mod chat_spike;
 mod clip;
+mod count;
 mod play_url;
 mod time_bucket;
 
 use std::sync::Arc;
 
 use datafusion::catalog::{SchemaProvider, TableFunctionImpl};
-use datafusion::logical_expr::ScalarUDF;
+use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
 /// `clip(stream_id, from, to)`: the segments that a clip of that time would hold.
 pub(crate) fn clip(tables: Arc<dyn SchemaProvider>) -> Arc<dyn TableFunctionImpl> {
@@ -18,6 +19,11 @@ pub(crate) fn clip(tables: Arc<dyn SchemaProvider>) -> Arc<dyn TableFunctionImpl
 /// `chat_spike(messages, usual)`: how unusual it is that so much was said.
 pub(crate) fn chat_spike() -> Arc<ScalarUDF> {
     Arc::new(ScalarUDF::new_from_impl(chat_spike::ChatSpike::new()))
+}
+
+/// `count`, DataFusion's but for different texts.
+pub(crate) fn count() -> Arc<AggregateUDF> {
+    Arc::new(AggregateUDF::new_from_impl(count::Count::default()))
 }
 
 /// `play_url(stream_id, at)`: the address of a page that plays that moment.
