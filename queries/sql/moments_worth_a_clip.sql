@@ -1,22 +1,23 @@
 -- When a chat exploded: ten seconds in which far more was said than usual in the five
 -- minutes before, the strongest first, with a link that plays what it was about.
-SELECT stream_id, moment, messages, round(usual, 1) AS usual,
-       round(chat_spike(messages, usual), 1) AS score,
-       play_url(stream_id, moment - INTERVAL '10 seconds') AS link
+SELECT stream_id, time_bucket(INTERVAL '10 seconds', first_at) AS moment, messages,
+       round(usual, 1) AS usual, round(chat_spike(messages, usual), 1) AS score,
+       play_url(stream_id, time_bucket(INTERVAL '10 seconds', first_at) - INTERVAL '10 seconds') AS link
 FROM (
-    SELECT stream_id, moment, messages,
-           coalesce(before, 0) / greatest(1, least(30, spans)) AS usual
+    SELECT stream_id, first_at, messages,
+           coalesce(before, 0) / greatest(1.0, least(30, spans)) AS usual
     FROM (
-        SELECT stream_id, moment, messages,
+        -- In numbers of spans: ranges of time are ten times as dear.
+        SELECT stream_id, first_at, messages,
                sum(messages) OVER (
-                   PARTITION BY stream_id ORDER BY moment
-                   RANGE BETWEEN INTERVAL '300 seconds' PRECEDING AND INTERVAL '10 seconds' PRECEDING
+                   PARTITION BY stream_id ORDER BY span RANGE BETWEEN 30 PRECEDING AND 1 PRECEDING
                ) AS before,
-               date_part('epoch', moment - min(moment) OVER (PARTITION BY stream_id)) / 10 AS spans
+               span - first_value(span) OVER (PARTITION BY stream_id ORDER BY span) AS spans
         FROM (
-            SELECT stream_id, time_bucket(INTERVAL '10 seconds', at) AS moment, count(*) AS messages
+            SELECT stream_id, CAST(floor(date_part('epoch', at) / 10) AS BIGINT) AS span,
+                   min(at) AS first_at, count(*) AS messages
             FROM chat_messages
-            GROUP BY stream_id, moment
+            GROUP BY stream_id, span
         ) AS counted
     ) AS compared
 ) AS scored

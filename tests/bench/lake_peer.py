@@ -1,7 +1,7 @@
 """What the lake's figures are measured beside: deltalake and DuckDB from PyPI.
 
     lake_peer.py commit ROWS                    appends ready-made batches of ROWS rows
-    lake_peer.py generate FOLDER HEALTH SEGMENTS  a lake with so many rows
+    lake_peer.py generate FOLDER ROWS SEGMENTS  a lake with ROWS rows of chat and of health
     lake_peer.py ask FOLDER FILE...             the query in each file, by DuckDB
 """
 
@@ -49,14 +49,21 @@ def commit(size):
     print(json.dumps({"rows": total, "commits": len(batches), "cpu_s": spent, "wall_s": wall}))
 
 
+def connect():
+    db = duckdb.connect()
+    db.execute("SET TimeZone = 'UTC'")
+    # What is printed is JSON.
+    db.execute("SET enable_progress_bar = false")
+    return db
+
+
 def stream_sql(number):
     return f"'019a0000-0000-7000-8000-' || lpad(to_hex({number}), 12, '0')"
 
 
-def generate(folder, health, segments):
+def generate(folder, rows, segments):
     """Streams that are on around the clock, a day after the other, sorted by stream and time."""
-    db = duckdb.connect()
-    db.execute("SET TimeZone = 'UTC'")
+    db = connect()
     day = 86_400
     # Second n belongs to stream (n / day) on day (n / day / 16).
     db.execute(f"""CREATE VIEW health AS SELECT
@@ -66,7 +73,18 @@ def generate(folder, health, segments):
         2370000 + n * 7919 % 200000 AS video_bps, 130000::BIGINT AS audio_bps,
         30.0 - (n % 9973 = 0)::INT * 20 AS fps, 2.0::DOUBLE AS keyframe_interval_s, (n % 13 - 6)::BIGINT AS av_drift_ms,
         CASE WHEN n % 9973 = 0 THEN 3 ELSE 0 END::BIGINT AS dropped, 0::BIGINT AS discontinuities,
-        (n // {day} % 16)::INT AS log_partition, n AS log_offset FROM range({health}) AS r(n)""")
+        (n // {day} % 16)::INT AS log_partition, n AS log_offset FROM range({rows}) AS r(n)""")
+    # A message each second, but every 4 h a hundred within 5 s and nothing for a while. Few of
+    # a room's 5,000 people say most.
+    db.execute(f"""CREATE VIEW chat AS SELECT
+        DATE '2026-10-01' + CAST(n // {day} // 16 AS INTEGER) AS date, {stream_sql(f'n // {day}')} AS stream_id,
+        TIMESTAMPTZ '2026-10-01 00:00:00Z' + to_days(CAST(n // {day} // 16 AS INTEGER)) + to_microseconds((
+            1000000 * CASE WHEN n % 14400 < 100 THEN n % {day} - n % 14400 * 0.95 ELSE n % {day} END)::BIGINT) AS "at",
+        n % {day} + 1 AS seq, uuid()::VARCHAR AS message_id, md5(person::VARCHAR)::UUID::VARCHAR AS user_id,
+        'viewer_' || person AS name, 'message ' || n || ' says what people say in a room like this one' AS message,
+        NULL::VARCHAR AS emotes, CASE WHEN person % 400 = 0 THEN 'moderator' END AS badges,
+        (n // {day} % 16)::INT AS log_partition, n AS log_offset
+        FROM (SELECT n, (5000 * pow(hash(n) % 1000003 / 1000003, 3))::INT AS person FROM range({rows}) AS r(n))""")
     # Segments of four seconds in two renditions.
     db.execute(f"""CREATE VIEW segments AS SELECT
         DATE '2026-10-01' + CAST(n // 43200 // 16 AS INTEGER) AS date, {stream_sql('n // 43200')} AS stream_id,
@@ -77,10 +95,10 @@ def generate(folder, health, segments):
         n % 49999 = 0 AS gap, false AS lost,
         CASE WHEN n % 49999 = 0 THEN NULL ELSE stream_id || '/source/' || msn || '.m4s' END AS uri,
         (n // 43200 % 16)::INT AS log_partition, n AS log_offset FROM range({segments}) AS r(n)""")
-    for view, table in (("health", "stream_health"), ("segments", "segments")):
+    for view, table in (("health", "stream_health"), ("chat", "chat_messages"), ("segments", "segments")):
         rows = db.sql(f'SELECT * FROM {view} ORDER BY stream_id, "at"').to_arrow_reader(1_000_000)
         # As ours are: only what may be missing is nullable.
-        optional = {"uri", "keyframe_interval_s", "av_drift_ms"}
+        optional = {"uri", "keyframe_interval_s", "av_drift_ms", "emotes", "badges"}
         schema = pyarrow.schema([field.with_nullable(field.name in optional) for field in rows.schema])
         rows = pyarrow.RecordBatchReader.from_batches(schema, (batch.cast(schema) for batch in rows))
         write_deltalake(f"{folder}/{table}", rows, partition_by=["date"])
@@ -88,12 +106,12 @@ def generate(folder, health, segments):
 
 
 def ask(folder, files):
-    db = duckdb.connect()
-    db.execute("SET TimeZone = 'UTC'")
-    for table in ("stream_health", "segments"):
+    db = connect()
+    for table in ("stream_health", "chat_messages", "segments"):
         parquet = f"read_parquet('{folder}/{table}/**/*.parquet', hive_partitioning = true)"
         db.execute(f"CREATE VIEW {table} AS SELECT * FROM {parquet}")
     db.execute("CREATE MACRO play_url(s, t) AS '/watch/' || s || '?at=' || strftime(t, '%Y-%m-%dT%H:%M:%S.%gZ')")
+    db.execute("CREATE MACRO chat_spike(n, usual) AS (n - greatest(usual, 0)) / sqrt(greatest(usual, 0) + 1)")
     for file in files:
         sql, times = pathlib.Path(file).read_text(), []
         # A word that is reserved there, and a function that has another name.
