@@ -117,6 +117,7 @@ impl Session {
         base.register_udf(functions::time_bucket())?;
         base.register_udf(functions::chat_spike())?;
         base.register_udaf(functions::count())?;
+        base.register_udwf(functions::chat_usual())?;
         sweep(&options.spill);
         Ok(Self(Arc::new(Inner {
             lake: Arc::new(Lake::new(options.lake, options.tail)),

@@ -1,6 +1,7 @@
 //! SQL functions of ours, beside DataFusion's.
 
 mod chat_spike;
+mod chat_usual;
 mod clip;
 mod count;
 mod play_url;
@@ -9,7 +10,7 @@ mod time_bucket;
 use std::sync::Arc;
 
 use datafusion::catalog::{SchemaProvider, TableFunctionImpl};
-use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
+use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 
 /// `clip(stream_id, from, to)`: the segments that a clip of that time would hold.
 pub(crate) fn clip(tables: Arc<dyn SchemaProvider>) -> Arc<dyn TableFunctionImpl> {
@@ -19,6 +20,11 @@ pub(crate) fn clip(tables: Arc<dyn SchemaProvider>) -> Arc<dyn TableFunctionImpl
 /// `chat_spike(messages, usual)`: how unusual it is that so much was said.
 pub(crate) fn chat_spike() -> Arc<ScalarUDF> {
     Arc::new(ScalarUDF::new_from_impl(chat_spike::ChatSpike::new()))
+}
+
+/// `chat_usual(messages, at) OVER (…)`: how much was said before.
+pub(crate) fn chat_usual() -> Arc<WindowUDF> {
+    Arc::new(WindowUDF::new_from_impl(chat_usual::ChatUsual::new()))
 }
 
 /// `count`, DataFusion's but for different texts.

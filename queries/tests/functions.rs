@@ -123,6 +123,52 @@ async fn every_table_and_column_tells_its_meaning() {
     assert!(columns.contains("| 0 |"), "{columns}");
 }
 
+/// What is usual before each of these spans, second and messages, by the same frame in SQL and
+/// by `chat_usual`.
+#[tokio::test]
+async fn what_is_usual_is_what_a_frame_of_five_minutes_gives() {
+    let fixture = Fixture::empty();
+    let second = |n: u32| n * n * 7 % 1900;
+    let rows: Vec<_> =
+        (0..120).map(|n| format!("({}, {}, {})", n % 3, second(n), n % 11)).collect();
+    let counted = format!(
+        "(SELECT room, to_timestamp_seconds(1800000000 + s / 10 * 10) AS at, sum(n) AS messages \
+          FROM (VALUES {}) AS v (room, s, n) GROUP BY room, at)",
+        rows.join(", ")
+    );
+    let answer = fixture
+        .ask(&format!(
+            "SELECT count(*) AS rows, count(*) FILTER (WHERE ours > 0) > 60 AS some, \
+               max(abs(ours - coalesce(before, 0) / greatest(1, least(30, spans)))) < 1e-9 AS same \
+             FROM (SELECT chat_usual(messages, at) OVER (PARTITION BY room ORDER BY at) AS ours, \
+               sum(messages) OVER (PARTITION BY room ORDER BY at RANGE BETWEEN \
+                 INTERVAL '300 seconds' PRECEDING AND INTERVAL '10 seconds' PRECEDING) AS before, \
+               date_part('epoch', at - min(at) OVER (PARTITION BY room)) / 10 AS spans \
+               FROM {counted} AS counted) AS both"
+        ))
+        .await;
+    assert_eq!(answer.matches("true").count(), 2, "{answer}");
+}
+
+#[tokio::test]
+async fn what_is_usual_needs_an_order_and_takes_what_is_missing() {
+    let fixture = Fixture::empty();
+    let over = |order: &str| {
+        format!(
+            "SELECT sum(coalesce(chat_usual, -1)) AS usual FROM (SELECT chat_usual(n, to_timestamp_seconds(s)) \
+             OVER ({order}) AS chat_usual FROM (VALUES (4, 20), (3, 0), (NULL, 10), (7, NULL)) AS v (n, s)) AS u"
+        )
+    };
+    // Nothing before the first, 3 in the ten seconds before the second, as much in the twenty
+    // before the third; and one without a time.
+    let answer = fixture.ask(&over("ORDER BY s")).await;
+    assert!(answer.contains("| 3.5 "), "{answer}");
+    let error = fixture.error(&over("")).await;
+    assert!(error.to_string().contains("ORDER BY at"), "{error}");
+    let error = fixture.error("SELECT chat_usual(1) OVER ()").await;
+    assert!(error.to_string().contains("chat_usual(messages, at)"), "{error}");
+}
+
 #[tokio::test]
 async fn a_spike_is_measured_in_deviations() {
     let fixture = Fixture::empty();
