@@ -190,6 +190,11 @@ impl Reader {
             }
         }
         loop {
+            if out.is_empty() && Instant::now() > until {
+                self.forget(topic, partition);
+                let error = KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut);
+                return Err(self.pulse.explain(format!("read {topic}/{partition}"), &error));
+            }
             let own_end = self.ends.get(topic, partition);
             let Some(follower) = self.followers.get_mut(&(topic, partition)) else {
                 return Ok(out);
@@ -204,12 +209,22 @@ impl Reader {
             match follower.queue.poll(if done { Duration::ZERO } else { STEP }) {
                 Some(Ok(message)) => {
                     let Some(offset) = u64::try_from(message.offset()).ok() else { continue };
+                    if follower.kept.had(offset) {
+                        // A client whose broker comes back may begin anew where it was told
+                        // to, maybe days ago: it is told to begin here.
+                        self.forget(topic, partition);
+                        if !out.is_empty() || !self.follow(topic, partition, from)? {
+                            return Ok(out);
+                        }
+                        continue;
+                    }
                     quiet = Instant::now();
                     let copy = |bytes: Option<&[u8]>| bytes.map(Bytes::copy_from_slice);
                     let key = copy(message.key()).unwrap_or_default();
                     let record = Record { partition, offset, key, value: copy(message.payload()) };
                     drop(message);
-                    if !follower.kept.keep(&record) || offset < from {
+                    follower.kept.keep(&record);
+                    if offset < from {
                         continue;
                     }
                     bytes += weight(&record);
@@ -244,14 +259,6 @@ impl Reader {
                             return Ok(out);
                         }
                         quiet = Instant::now();
-                    }
-                    if Instant::now() > until {
-                        self.forget(topic, partition);
-                        let error =
-                            KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut);
-                        return Err(self
-                            .pulse
-                            .explain(format!("read {topic}/{partition}"), &error));
                     }
                 }
             }
@@ -406,12 +413,13 @@ impl Kept {
         self.from <= from && from <= self.next
     }
 
-    /// Notes what the queue gave, for whoever comes next. False: it was given before. A
-    /// client whose broker comes back may fetch once more from where it was told to begin.
-    fn keep(&mut self, record: &Record) -> bool {
-        if record.offset < self.next {
-            return false;
-        }
+    /// Whether the queue gave this before.
+    fn had(&self, offset: u64) -> bool {
+        offset < self.next
+    }
+
+    /// Notes what the queue gave, for whoever comes next.
+    fn keep(&mut self, record: &Record) {
         self.next = record.offset + 1;
         self.bytes += weight(record);
         self.records.push_back(record.clone());
@@ -421,7 +429,6 @@ impl Kept {
             self.bytes -= weight(&oldest);
             self.from = oldest.offset + 1;
         }
-        true
     }
 }
 
@@ -438,27 +445,29 @@ mod tests {
     }
 
     #[test]
-    fn what_a_queue_gives_twice_is_kept_once() {
+    fn what_a_queue_gives_twice_is_known() {
         let mut kept = Kept::from(5);
         // With a hole, as compaction leaves it.
-        let given = [5, 6, 9, 5, 6, 9, 10, 7, 11];
-        let new: Vec<_> = given.into_iter().filter(|at| kept.keep(&record(*at, 10))).collect();
-        assert_eq!(new, [5, 6, 9, 10, 11]);
-        assert!(kept.records.iter().map(|record| record.offset).eq(new));
-        assert!(kept.reaches(5) && kept.reaches(12) && !kept.reaches(4) && !kept.reaches(13));
+        for offset in [5, 6, 9] {
+            assert!(!kept.had(offset));
+            kept.keep(&record(offset, 10));
+        }
+        assert!((0..10).all(|offset| kept.had(offset)) && !kept.had(10));
+        assert!(kept.records.iter().map(|record| record.offset).eq([5, 6, 9]));
+        assert!(kept.reaches(5) && kept.reaches(10) && !kept.reaches(4) && !kept.reaches(11));
     }
 
     #[test]
     fn the_newest_are_kept_up_to_a_bound() {
         let mut kept = Kept::from(0);
         for offset in 0..100 {
-            assert!(kept.keep(&record(offset, KEPT_BYTES / 10)));
+            kept.keep(&record(offset, KEPT_BYTES / 10));
             assert!(kept.bytes <= KEPT_BYTES);
         }
         assert_eq!(kept.bytes, kept.records.iter().map(weight).sum::<usize>());
         assert_eq!(kept.records.front().map(|record| record.offset), Some(kept.from));
         assert!(kept.from > 85 && kept.next == 100);
         // Gone, and not taken for new.
-        assert!(!kept.reaches(2) && !kept.keep(&record(2, 10)));
+        assert!(!kept.reaches(2) && kept.had(2));
     }
 }

@@ -34,11 +34,11 @@ fn keep_appending(log: &dyn Log, name: u8, stop: &AtomicBool) -> Vec<(u16, u64, 
 }
 
 /// Reads a partition from its begin, page after page and whatever stands in the way;
-/// told to stop, until there is no more.
-fn keep_reading(log: &dyn Log, partition: u16, stop: &AtomicBool) -> Vec<u64> {
+/// told that all is there, until there is no more.
+fn keep_reading(log: &dyn Log, partition: u16, is_all: &AtomicBool) -> Vec<u64> {
     let mut offsets = Vec::new();
     loop {
-        let is_last = stop.load(Ordering::Acquire);
+        let is_last = is_all.load(Ordering::Acquire);
         let next = offsets.last().map_or(0, |last| last + 1);
         match wait(log.read(Topic::Chat, partition, next, usize::MAX)) {
             Ok(page) if page.is_empty() && is_last => return offsets,
@@ -51,7 +51,7 @@ fn keep_reading(log: &dyn Log, partition: u16, stop: &AtomicBool) -> Vec<u64> {
 /// Appends and reads from several threads while `disturb` does its worst, then compares
 /// what is there with what was acknowledged and with what was read.
 fn nothing_is_lost_or_repeated(log: &dyn Log, disturb: impl FnOnce()) {
-    let stop = AtomicBool::new(false);
+    let (stop, is_all) = (AtomicBool::new(false), AtomicBool::new(false));
     let (acknowledged, read): (Vec<_>, Vec<_>) = std::thread::scope(|scope| {
         let appenders: Vec<_> = (0..4u8)
             .map(|name| {
@@ -61,14 +61,15 @@ fn nothing_is_lost_or_repeated(log: &dyn Log, disturb: impl FnOnce()) {
             .collect();
         let readers: Vec<_> = (0..PARTITIONS)
             .map(|partition| {
-                let stop = &stop;
-                scope.spawn(move || keep_reading(log, partition, stop))
+                let is_all = &is_all;
+                scope.spawn(move || keep_reading(log, partition, is_all))
             })
             .collect();
         disturb();
         stop.store(true, Ordering::Release);
         let acknowledged = appenders.into_iter().flat_map(|thread| thread.join().unwrap());
         let acknowledged = acknowledged.collect();
+        is_all.store(true, Ordering::Release);
         (acknowledged, readers.into_iter().map(|thread| thread.join().unwrap()).collect())
     });
     assert!(acknowledged.len() > 100, "only {} appends got through", acknowledged.len());
