@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, ListArray, UInt32Array};
 use arrow::buffer::OffsetBuffer;
-use arrow::compute::{filter, take};
+use arrow::compute::{filter, is_not_null, not, nullif, prep_null_mask_filter, take};
 use arrow::datatypes::{DataType, Field, FieldRef};
-use datafusion::common::{HashSet, ScalarValue};
+use datafusion::common::{HashSet, ScalarValue, internal_err};
 use datafusion::error::Result;
 use datafusion::functions_aggregate::count;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
@@ -28,7 +28,9 @@ pub(super) struct Count(count::Count);
 
 fn counts_texts(args: &AccumulatorArgs<'_>) -> bool {
     let is_text = |field: &FieldRef| *field.data_type() == DataType::Utf8View;
-    args.is_distinct && matches!(args.expr_fields, [field] if is_text(field))
+    // What such a count is ordered by comes as further columns, and it's none the other for it.
+    let is_ordered = !args.order_bys.is_empty();
+    args.is_distinct && !is_ordered && matches!(args.expr_fields, [field] if is_text(field))
 }
 
 impl AggregateUDFImpl for Count {
@@ -123,8 +125,14 @@ fn parts(key: u64) -> (usize, u32) {
     ((key >> 32) as usize, key as u32)
 }
 
-fn passes(filter: Option<&BooleanArray>, row: usize) -> bool {
-    filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row))
+/// The one column, and null where the filter says that it doesn't count.
+fn counted(values: &[ArrayRef], filter: Option<&BooleanArray>) -> Result<ArrayRef> {
+    let [texts] = values else {
+        return internal_err!("count(DISTINCT …) of {} columns of texts", values.len());
+    };
+    let Some(filter) = filter else { return Ok(Arc::clone(texts)) };
+    let excluded = not(&prep_null_mask_filter(filter))?;
+    Ok(nullif(texts, &excluded)?)
 }
 
 impl DistinctTexts {
@@ -167,6 +175,24 @@ impl DistinctTexts {
         self.seen = rest;
         counts
     }
+
+    /// Forgets all texts but those that some group has seen: they get numbers anew.
+    fn tidy(&mut self) -> Result<ArrayRef> {
+        let texts = self.texts.take().into_state();
+        let mut used: Vec<_> = self.seen.iter().map(|key| parts(*key).1).collect();
+        used.sort_unstable();
+        used.dedup();
+        let kept = take(&texts, &UInt32Array::from(used.clone()), None)?;
+        // 0, 1, 2 …: each differs from all others.
+        self.look_up(&kept);
+        let renumbered = self.seen.drain().map(parts).map(|(group, number)| {
+            // All of them are found.
+            let (Ok(new) | Err(new)) = used.binary_search(&number);
+            key(group, new as u32)
+        });
+        self.seen = renumbered.collect();
+        Ok(texts)
+    }
 }
 
 impl GroupsAccumulator for DistinctTexts {
@@ -178,13 +204,10 @@ impl GroupsAccumulator for DistinctTexts {
         groups_total: usize,
     ) -> Result<()> {
         self.counts.resize(groups_total, 0);
-        for texts in values {
-            self.look_up(texts);
-            for (row, group) in groups.iter().enumerate() {
-                if texts.is_valid(row) && passes(filter, row) {
-                    self.see(*group, row);
-                }
-            }
+        let texts = counted(values, filter)?;
+        self.look_up(&texts);
+        for (row, group) in groups.iter().enumerate().filter(|(row, _)| texts.is_valid(*row)) {
+            self.see(*group, row);
         }
         Ok(())
     }
@@ -211,8 +234,9 @@ impl GroupsAccumulator for DistinctTexts {
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
         let counts = self.give(emit_to, |_, _| {});
-        if self.counts.is_empty() {
-            self.texts.take();
+        // Rarely, or each group that leaves would cost as much as all.
+        if self.seen.len() < self.texts.len() / 2 {
+            self.tidy()?;
         }
         Ok(Arc::new(Int64Array::from(counts)))
     }
@@ -233,12 +257,7 @@ impl GroupsAccumulator for DistinctTexts {
                 *at += 1;
             }
         });
-        let texts = self.texts.take().into_state();
-        if !self.counts.is_empty() {
-            // The same numbers as before.
-            self.look_up(&texts);
-        }
-        let texts = take(&texts, &UInt32Array::from(numbers), None)?;
+        let texts = take(&self.tidy()?, &UInt32Array::from(numbers), None)?;
         Ok(vec![Arc::new(ListArray::new(item(), offsets, texts, None))])
     }
 
@@ -247,15 +266,11 @@ impl GroupsAccumulator for DistinctTexts {
         values: &[ArrayRef],
         only: Option<&BooleanArray>,
     ) -> Result<Vec<ArrayRef>> {
-        let lists = values.iter().map(|texts| {
-            let counts = |row| texts.is_valid(row) && passes(only, row);
-            let counted: BooleanArray = (0..texts.len()).map(|row| Some(counts(row))).collect();
-            let lengths = counted.values().iter().map(usize::from);
-            let offsets = OffsetBuffer::from_lengths(lengths);
-            let list = ListArray::new(item(), offsets, filter(texts, &counted)?, None);
-            Ok(Arc::new(list) as ArrayRef)
-        });
-        lists.collect()
+        let texts = counted(values, only)?;
+        let is_counted = is_not_null(&texts)?;
+        let lengths = is_counted.values().iter().map(usize::from);
+        let offsets = OffsetBuffer::from_lengths(lengths);
+        Ok(vec![Arc::new(ListArray::new(item(), offsets, filter(&texts, &is_counted)?, None))])
     }
 
     fn size(&self) -> usize {
@@ -332,6 +347,38 @@ mod tests {
             all.update_batch(&[texts(&[Some(LONG), Some("c")])], &[0, 1], None, 2).unwrap();
             assert_eq!(counts(&all.evaluate(EmitTo::All).unwrap()), [2, 1]);
         }
+    }
+
+    #[test]
+    fn texts_of_groups_that_left_are_forgotten() {
+        for take_state in [false, true] {
+            let mut all = DistinctTexts::new();
+            for n in 0..1000 {
+                let (last, own) = (format!("{LONG} {n}"), format!("{n}"));
+                let values = texts(&[Some(&last), Some(&own), Some(&own), Some("all")]);
+                all.update_batch(&[values], &[0, 1, 1, 1], None, 2).unwrap();
+                match take_state {
+                    true => drop(all.state(EmitTo::First(1)).unwrap()),
+                    false => drop(all.evaluate(EmitTo::First(1)).unwrap()),
+                }
+                assert!(all.texts.len() < 10, "{}", all.texts.len());
+                // What is left is this round's own and "all", which were seen.
+                let again = texts(&[Some("all"), Some(&own)]);
+                all.update_batch(&[again], &[0, 0], None, 1).unwrap();
+                assert_eq!(all.counts, [2], "{n}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_filtered_out_is_not_kept() {
+        let mut all = DistinctTexts::new();
+        let only = BooleanArray::from(vec![Some(false), None, Some(true)]);
+        all.update_batch(&[texts(&[Some("a"), Some("b"), Some("c")])], &[0, 0, 0], Some(&only), 1)
+            .unwrap();
+        // One, and nothing for all that doesn't count.
+        assert!(all.texts.len() <= 2);
+        assert_eq!(counts(&all.evaluate(EmitTo::All).unwrap()), [1]);
     }
 
     #[test]

@@ -170,6 +170,23 @@ async fn what_is_usual_needs_an_order_and_takes_what_is_missing() {
 }
 
 #[tokio::test]
+async fn different_texts_have_no_order() {
+    let fixture = Fixture::empty();
+    for order in ["", "ORDER BY name", "ORDER BY n"] {
+        let answer = fixture
+            .ask(&format!(
+                "SELECT room, count(DISTINCT name {order}) AS different, count(*) AS rows \
+                 FROM (SELECT room, arrow_cast(name, 'Utf8View') AS name, n FROM (VALUES \
+                   (1, 'a', 1), (1, 'b', 2), (1, 'a', 3), (2, NULL, 4)) AS v (room, name, n)) AS t \
+                 GROUP BY room ORDER BY room"
+            ))
+            .await;
+        assert!(answer.contains("| 1    | 2         | 3    |"), "{order}: {answer}");
+        assert!(answer.contains("| 2    | 0         | 1    |"), "{order}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn a_spike_is_measured_in_deviations() {
     let fixture = Fixture::empty();
     let answer = fixture

@@ -83,6 +83,18 @@ async fn a_sort_larger_than_its_memory_goes_through_files_that_do_not_stay() {
 }
 
 #[tokio::test]
+async fn different_texts_are_counted_by_way_of_files_too() {
+    let fixture = Fixture::new(Limits { memory_bytes: 64 << 20, ..limits() }, None);
+    let counted = "SELECT sum(different) AS different, sum(rows) AS rows FROM (\
+         SELECT v % 5000 AS place, count(DISTINCT md5(CAST(v % 400000 AS text))) AS different, \
+           count(*) AS rows FROM generate_series(1, 900000) AS s (v) GROUP BY place) AS places";
+    let plan = fixture.ask(&format!("EXPLAIN ANALYZE {counted}")).await;
+    assert!(plan.split("spill_count=").skip(1).any(|rest| !rest.starts_with('0')), "{plan}");
+    let answer = fixture.ask(counted).await;
+    assert!(answer.contains("| 400000 ") && answer.contains("| 900000 "), "{answer}");
+}
+
+#[tokio::test]
 async fn a_query_that_needs_more_than_memory_and_files_is_told_so() {
     let tight = Limits { memory_bytes: 128 << 20, spill_bytes: 1 << 20, ..limits() };
     let fixture = Fixture::new(tight, None);
