@@ -4,6 +4,8 @@
 //! lake commit ROWS      the log to committed Delta, ROWS per commit: rows per CPU-second
 //! lake fresh RATE SECS  RATE events a second: from being logged to showing in SQL, and to Delta
 //! lake behind RECORDS   a lake that has RECORDS to catch up with: until the last is committed
+//! lake fill FOLDER ROWS yesterday's ROWS in FOLDER, in as many files as there were commits
+//! lake merge FOLDER     those files merged until none is worth it: processor and memory
 //! lake ask FOLDER FILE… the query in each FILE asked of the lake in FOLDER: milliseconds of each
 //! ```
 //!
@@ -18,7 +20,7 @@ use anyhow::{Context, bail};
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use futures_util::StreamExt;
-use lake::{Follower, Lake, LakeConfig, LakeMetrics, Root, Snapshot, Step, Table};
+use lake::{Committer, Follower, Lake, LakeConfig, Root, Snapshot, Step, Table};
 use log::{Embedded, Log, NewRecord, Topic};
 use millstream::tail::LogTail;
 use queries::{Limits, Options, Session};
@@ -49,8 +51,14 @@ fn main() -> anyhow::Result<()> {
             runtime.block_on(fresh(folder.path(), rate.parse()?, seconds.parse()?))
         }
         ["behind", records] => runtime.block_on(behind(folder.path(), records.parse()?)),
+        ["fill", folder, rows] => {
+            runtime.block_on(fill_with_small_files(Path::new(folder), rows.parse()?))
+        }
+        ["merge", folder] => runtime.block_on(merge(Path::new(folder))),
         ["ask", folder, files @ ..] => runtime.block_on(ask(Path::new(folder), files)),
-        _ => bail!("ask FOLDER FILE…, commit ROWS, fresh RATE SECONDS or behind RECORDS"),
+        _ => bail!(
+            "ask FOLDER FILE…, behind RECORDS, commit ROWS, fill FOLDER ROWS, fresh RATE SECONDS or merge FOLDER"
+        ),
     }
 }
 
@@ -58,20 +66,41 @@ fn now_us() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as u64
 }
 
-fn event(n: u64, at_us: u64) -> anyhow::Result<NewRecord> {
+fn event(n: u64, at_us: u64, message: String) -> anyhow::Result<NewRecord> {
     let stream = StreamId(Uuid::from_u128((u128::from(n) % STREAMS) << 64 | 7));
-    let message = format!("message {n:08} says what people say in a room like this one");
     let detail = BTreeMap::from([("message".to_owned(), message)]);
     let value = serde_json::to_vec(&StreamEvent { kind: "MESSAGE".into(), at_us, detail })?;
     Ok(NewRecord::new(Topic::Events.partition(stream.shard()), stream.0.as_bytes().to_vec(), value))
 }
 
-async fn fill(log: &dyn Log, records: u64) -> anyhow::Result<()> {
-    let begun_us = now_us();
+fn numbered(n: u64) -> String {
+    format!("message {n:08} says what people say in a room like this one")
+}
+
+/// Twelve words of a thousand, which compress as what people say.
+fn spoken(n: u64) -> String {
+    let mut state = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let words = (0..12).map(|_| {
+        // xorshift64, Marsaglia 2003.
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        format!("{:x}", 0xace + state % 1000 * 61)
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+async fn fill(
+    log: &dyn Log,
+    records: u64,
+    begun_us: u64,
+    message: fn(u64) -> String,
+) -> anyhow::Result<()> {
     let mut n = 0;
     while n < records {
         let many = 10_000.min(records - n);
-        let batch = (n..n + many).map(|n| event(n, begun_us + n)).collect::<Result<_, _>>()?;
+        let batch =
+            (n..n + many).map(|n| event(n, begun_us + n, message(n))).collect::<Result<_, _>>()?;
         log.append_many(Topic::Events, batch).await?;
         n += many;
     }
@@ -80,6 +109,13 @@ async fn fill(log: &dyn Log, records: u64) -> anyhow::Result<()> {
 
 fn config(folder: &Path) -> anyhow::Result<LakeConfig> {
     Ok(LakeConfig::new(Root::at(&folder.join("lake"))?))
+}
+
+/// Whoever commits the events that the log in `folder` has.
+fn events(folder: &Path, config: LakeConfig) -> anyhow::Result<Follower> {
+    let log: Arc<dyn Log> = Arc::new(Embedded::open(folder)?);
+    let (shown, _) = watch::channel(None);
+    Ok(Follower::new(log, Table::Events, config, Arc::default(), shown))
 }
 
 /// Seconds of processor that this process has had: fields 14 and 15 of
@@ -98,12 +134,9 @@ async fn commit(folder: &Path, rows: usize) -> anyhow::Result<()> {
     // Ten commits at least.
     let all = (rows * 10).max(500_000) as u64;
     // Closed and opened again: what the log tidies up after so many appends isn't the lake's.
-    fill(&Embedded::open(folder)?, all).await?;
-    let log: Arc<dyn Log> = Arc::new(Embedded::open(folder)?);
-    let (shown, _snapshot) = watch::channel(None);
+    fill(&Embedded::open(folder)?, all, now_us(), numbered).await?;
     let config = LakeConfig { commit_rows_max: rows, ..config(folder)? };
-    let metrics = Arc::new(LakeMetrics::default());
-    let mut follower = Follower::new(log, Table::Events, config, metrics, shown);
+    let mut follower = events(folder, config)?;
     let (begun, spent) = (Instant::now(), cpu()?);
     let (mut committed, mut commits) = (0, 0);
     while committed < all {
@@ -139,7 +172,7 @@ async fn fresh(folder: &Path, rate: u64, seconds: u64) -> anyhow::Result<()> {
                 tokio::time::sleep_until((begun + Duration::from_millis(50 * tick)).into()).await;
                 let first = tick * rate / 20;
                 let at_us = now_us();
-                let batch = (first..(tick + 1) * rate / 20).map(|n| event(n, at_us));
+                let batch = (first..(tick + 1) * rate / 20).map(|n| event(n, at_us, numbered(n)));
                 log.append_many(Topic::Events, batch.collect::<Result<_, _>>()?).await?;
                 told.send_replace(at_us);
             }
@@ -206,7 +239,7 @@ async fn committed(lake: Arc<Lake>, log: Arc<dyn Log>, all: u64) -> anyhow::Resu
 async fn behind(folder: &Path, records: u64) -> anyhow::Result<()> {
     {
         let log = Embedded::open(folder)?;
-        fill(&log, records).await?;
+        fill(&log, records, now_us(), numbered).await?;
     }
     let begun = Instant::now();
     let log: Arc<dyn Log> = Arc::new(Embedded::open(folder)?);
@@ -223,6 +256,54 @@ async fn behind(folder: &Path, records: u64) -> anyhow::Result<()> {
     lake.stop().await;
     println!("{}", json!({"open_s": open.as_secs_f64(), "caught_up_s": all.as_secs_f64()}));
     Ok(())
+}
+
+async fn fill_with_small_files(folder: &Path, rows: u64) -> anyhow::Result<()> {
+    fill(&Embedded::open(folder)?, rows, now_us() - 86_400_000_000, spoken).await?;
+    let config = LakeConfig { compact_every: u64::MAX, ..config(folder)? };
+    let mut follower = events(folder, config)?;
+    let mut committed = 0;
+    while committed < rows {
+        match follower.step(true).await? {
+            Step::Committed { rows, .. } => committed += rows,
+            step => bail!("{step:?} after {committed} of {rows} rows"),
+        }
+    }
+    Ok(())
+}
+
+async fn merge(folder: &Path) -> anyhow::Result<()> {
+    let config = LakeConfig { compact_every: 1, ..config(folder)? };
+    // A first row of today: yesterday is over.
+    fill(&Embedded::open(folder)?, 1, now_us(), spoken).await?;
+    let mut follower = events(folder, config)?;
+    let (begun, before) = (Instant::now(), cpu()?);
+    let mut spent = 0.0;
+    // Merges are beside the commits: they are over when nothing is computed any more.
+    loop {
+        let known = spent;
+        for _ in 0..50 {
+            follower.step(true).await?;
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        spent = cpu()? - before;
+        if spent - known < 0.05 {
+            break;
+        }
+    }
+    let wall = begun.elapsed().as_secs_f64();
+    let peak = peak_mib()?;
+    let merged = Committer::open(&Root::at(&folder.join("lake"))?, Table::Events).await?.snapshot();
+    let files = merged.delta.get_file_uris()?.count();
+    println!("{}", json!({"cpu_s": spent, "wall_s": wall, "peak_mib": peak, "files": files}));
+    Ok(())
+}
+
+/// The most memory that this process has had, proc_pid_status(5).
+fn peak_mib() -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("VmHWM")?;
+    Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? / 1024)
 }
 
 /// Asks each query [`ASKED`] times.

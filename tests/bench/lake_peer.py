@@ -1,6 +1,7 @@
 """What the lake's figures are measured beside: deltalake and DuckDB from PyPI.
 
     lake_peer.py commit ROWS                    appends ready-made batches of ROWS rows
+    lake_peer.py merge FOLDER                   merges a table's files towards 128 MiB
     lake_peer.py generate FOLDER ROWS SEGMENTS  a lake with ROWS rows of chat and of health
     lake_peer.py ask FOLDER FILE...             the query in each file, by DuckDB
 """
@@ -9,6 +10,7 @@ import datetime
 import json
 import pathlib
 import re
+import resource
 import sys
 import tempfile
 import time
@@ -16,7 +18,7 @@ import uuid
 
 import duckdb
 import pyarrow
-from deltalake import write_deltalake
+from deltalake import DeltaTable, write_deltalake
 
 ASKED = 5
 # What chat_usual() gives, as a frame; and spans of time as they are quickest there.
@@ -52,6 +54,15 @@ def commit(size):
             write_deltalake(folder, pyarrow.Table.from_batches([batch]), mode="append", partition_by=["date"])
         spent, wall = time.process_time() - spent, time.monotonic() - begun
     print(json.dumps({"rows": total, "commits": len(batches), "cpu_s": spent, "wall_s": wall}))
+
+
+def merge(folder):
+    table = DeltaTable(folder)
+    spent, begun = time.process_time(), time.monotonic()
+    table.optimize.compact(target_size=128 << 20)
+    spent, wall = time.process_time() - spent, time.monotonic() - begun
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    print(json.dumps({"cpu_s": spent, "wall_s": wall, "peak_mib": peak, "files": len(table.file_uris())}))
 
 
 def connect():
@@ -136,6 +147,8 @@ def ask(folder, files):
 match sys.argv[1:]:
     case ["commit", size]:
         commit(int(size))
+    case ["merge", folder]:
+        merge(folder)
     case ["generate", folder, health, segments]:
         generate(folder, int(health), int(segments))
     case ["ask", folder, *files]:

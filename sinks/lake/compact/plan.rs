@@ -15,8 +15,8 @@ use crate::writer::ROW_GROUP_ROWS;
 /// Files of one tier from which on they are merged.
 const FILES_MIN: usize = 16;
 
-/// Files merged at once.
-const FILES_MAX: usize = 256;
+/// Files merged at once: of each, a page and a decompressor per column are held.
+const FILES_MAX: usize = 64;
 
 /// What files grow to, compressed.
 pub(super) const BYTES_MAX: u64 = 128 << 20;
