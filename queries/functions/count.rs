@@ -108,21 +108,73 @@ impl AggregateUDFImpl for Count {
 struct DistinctTexts {
     // Each text of any group, and its number: 0, 1, 2 …
     texts: ArrowBytesViewMap<u32>,
-    // Group and number, as `key` has them.
-    seen: HashSet<u64>,
-    // By group.
-    counts: Vec<i64>,
+    groups: Vec<Seen>,
+    // What `groups` have on the heap.
+    bytes: usize,
     // Of the batch at hand: its texts' numbers.
     numbers: Vec<u32>,
 }
 
-fn key(group: usize, number: u32) -> u64 {
-    (group as u64) << 32 | u64::from(number)
+/// A group's numbers. Few of them lie side by side, where looking at all is quicker than
+/// to hash one.
+enum Seen {
+    Few(Vec<u32>),
+    Many(HashSet<u32>),
 }
 
-/// Group and number.
-fn parts(key: u64) -> (usize, u32) {
-    ((key >> 32) as usize, key as u32)
+/// Numbers up to which they are few.
+const FEW: usize = 64;
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self::Few(Vec::new())
+    }
+}
+
+impl FromIterator<u32> for Seen {
+    fn from_iter<I: IntoIterator<Item = u32>>(numbers: I) -> Self {
+        let mut seen = Self::default();
+        numbers.into_iter().for_each(|number| seen.insert(number));
+        seen
+    }
+}
+
+impl Seen {
+    fn insert(&mut self, number: u32) {
+        match self {
+            Self::Few(numbers) if numbers.contains(&number) => {}
+            Self::Few(numbers) if numbers.len() < FEW => numbers.push(number),
+            Self::Few(numbers) => {
+                let mut many: HashSet<_> = numbers.drain(..).collect();
+                many.insert(number);
+                *self = Self::Many(many);
+            }
+            Self::Many(numbers) => drop(numbers.insert(number)),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Few(numbers) => numbers.len(),
+            Self::Many(numbers) => numbers.len(),
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = u32> {
+        let (few, many) = match self {
+            Self::Few(numbers) => (Some(numbers), None),
+            Self::Many(numbers) => (None, Some(numbers)),
+        };
+        few.into_iter().flatten().chain(many.into_iter().flatten()).copied()
+    }
+
+    /// On the heap.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Few(numbers) => numbers.capacity() * size_of::<u32>(),
+            Self::Many(numbers) => numbers.allocation_size(),
+        }
+    }
 }
 
 /// The one column, and null where the filter says that it doesn't count.
@@ -138,7 +190,7 @@ fn counted(values: &[ArrayRef], filter: Option<&BooleanArray>) -> Result<ArrayRe
 impl DistinctTexts {
     fn new() -> Self {
         let texts = ArrowBytesViewMap::new(OutputType::Utf8View);
-        Self { texts, seen: HashSet::default(), counts: Vec::new(), numbers: Vec::new() }
+        Self { texts, groups: Vec::new(), bytes: 0, numbers: Vec::new() }
     }
 
     /// Looks up the numbers of these texts; those that are new get the next ones.
@@ -153,44 +205,42 @@ impl DistinctTexts {
         known.insert_if_new(texts, new, |number| numbers.push(number));
     }
 
+    /// A group sees a row of the batch at hand.
     fn see(&mut self, group: usize, row: usize) {
-        let Some(number) = self.numbers.get(row) else { return };
-        if self.seen.insert(key(group, *number))
-            && let Some(count) = self.counts.get_mut(group)
+        if let Some(number) = self.numbers.get(row)
+            && let Some(seen) = self.groups.get_mut(group)
         {
-            *count += 1;
+            let before = seen.bytes();
+            seen.insert(*number);
+            self.bytes = self.bytes + seen.bytes() - before;
         }
     }
 
-    /// Takes the first groups away: their counts, and what `given` isn't told of stays.
-    fn give(&mut self, emit_to: EmitTo, mut given: impl FnMut(usize, u32)) -> Vec<i64> {
-        let counts = emit_to.take_needed(&mut self.counts);
-        let mut rest = HashSet::default();
-        for (group, number) in self.seen.drain().map(parts) {
-            match group.checked_sub(counts.len()) {
-                None => given(group, number),
-                Some(group) => drop(rest.insert(key(group, number))),
-            }
-        }
-        self.seen = rest;
-        counts
+    /// Takes the first groups away.
+    fn give(&mut self, emit_to: EmitTo) -> Vec<Seen> {
+        let given = emit_to.take_needed(&mut self.groups);
+        self.bytes -= given.iter().map(Seen::bytes).sum::<usize>();
+        given
     }
 
-    /// Forgets all texts but those that some group has seen: they get numbers anew.
+    /// Forgets all texts but those that some group has seen: they get numbers anew. All
+    /// texts, by the numbers that they had.
     fn tidy(&mut self) -> Result<ArrayRef> {
         let texts = self.texts.take().into_state();
-        let mut used: Vec<_> = self.seen.iter().map(|key| parts(*key).1).collect();
-        used.sort_unstable();
-        used.dedup();
-        let kept = take(&texts, &UInt32Array::from(used.clone()), None)?;
+        let (mut kept, mut renumbered) = (Vec::new(), vec![None; texts.len()]);
+        for seen in &mut self.groups {
+            let new = seen.iter().filter_map(|number| {
+                let new = renumbered.get_mut(number as usize)?;
+                Some(*new.get_or_insert_with(|| {
+                    kept.push(number);
+                    kept.len() as u32 - 1
+                }))
+            });
+            *seen = new.collect();
+        }
+        self.bytes = self.groups.iter().map(Seen::bytes).sum();
         // 0, 1, 2 …: each differs from all others.
-        self.look_up(&kept);
-        let renumbered = self.seen.drain().map(parts).map(|(group, number)| {
-            // All of them are found.
-            let (Ok(new) | Err(new)) = used.binary_search(&number);
-            key(group, new as u32)
-        });
-        self.seen = renumbered.collect();
+        self.look_up(&take(&texts, &UInt32Array::from(kept), None)?);
         Ok(texts)
     }
 }
@@ -203,7 +253,7 @@ impl GroupsAccumulator for DistinctTexts {
         filter: Option<&BooleanArray>,
         groups_total: usize,
     ) -> Result<()> {
-        self.counts.resize(groups_total, 0);
+        self.groups.resize_with(groups_total, Seen::default);
         let texts = counted(values, filter)?;
         self.look_up(&texts);
         for (row, group) in groups.iter().enumerate().filter(|(row, _)| texts.is_valid(*row)) {
@@ -218,7 +268,7 @@ impl GroupsAccumulator for DistinctTexts {
         groups: &[usize],
         groups_total: usize,
     ) -> Result<()> {
-        self.counts.resize(groups_total, 0);
+        self.groups.resize_with(groups_total, Seen::default);
         for lists in values {
             let lists = lists.as_list::<i32>();
             let offsets = lists.value_offsets();
@@ -233,31 +283,19 @@ impl GroupsAccumulator for DistinctTexts {
     }
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
-        let counts = self.give(emit_to, |_, _| {});
+        let given = self.give(emit_to);
         // Rarely, or each group that leaves would cost as much as all.
-        if self.seen.len() < self.texts.len() / 2 {
+        if self.groups.iter().map(Seen::len).sum::<usize>() < self.texts.len() / 2 {
             self.tidy()?;
         }
-        Ok(Arc::new(Int64Array::from(counts)))
+        Ok(Arc::new(given.iter().map(|seen| Some(seen.len() as i64)).collect::<Int64Array>()))
     }
 
     fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
-        let lengths = match emit_to {
-            EmitTo::All => self.counts.iter(),
-            EmitTo::First(groups) => self.counts.get(..groups).unwrap_or_default().iter(),
-        };
-        let offsets = OffsetBuffer::<i32>::from_lengths(lengths.map(|count| *count as usize));
-        let mut free = offsets.to_vec();
-        let mut numbers = vec![0; offsets.last().map_or(0, |total| *total as usize)];
-        self.give(emit_to, |group, number| {
-            if let Some(at) = free.get_mut(group)
-                && let Some(place) = numbers.get_mut(*at as usize)
-            {
-                *place = number;
-                *at += 1;
-            }
-        });
-        let texts = take(&self.tidy()?, &UInt32Array::from(numbers), None)?;
+        let given = self.give(emit_to);
+        let offsets = OffsetBuffer::<i32>::from_lengths(given.iter().map(Seen::len));
+        let numbers: UInt32Array = given.iter().flat_map(Seen::iter).map(Some).collect();
+        let texts = take(&self.tidy()?, &numbers, None)?;
         Ok(vec![Arc::new(ListArray::new(item(), offsets, texts, None))])
     }
 
@@ -274,10 +312,9 @@ impl GroupsAccumulator for DistinctTexts {
     }
 
     fn size(&self) -> usize {
-        // A byte beside each place of the table.
         self.texts.size()
-            + self.seen.capacity() * (size_of::<u64>() + 1)
-            + self.counts.capacity() * size_of::<i64>()
+            + self.bytes
+            + self.groups.capacity() * size_of::<Seen>()
             + self.numbers.capacity() * size_of::<u32>()
     }
 }
@@ -335,6 +372,25 @@ mod tests {
     }
 
     #[test]
+    fn many_are_counted_as_few_are() {
+        let names: Vec<_> = (0..500).map(|n| format!("{LONG} {}", n * 7 % 300)).collect();
+        let different = names.iter().collect::<std::collections::HashSet<_>>().len();
+        assert!(different > 2 * FEW);
+        let all: Vec<_> = names.iter().map(|name| Some(name.as_str())).collect();
+        let (mut one, mut two) = (DistinctTexts::new(), DistinctTexts::new());
+        for (half, begin) in [(&mut one, 0), (&mut two, 250)] {
+            half.update_batch(&[texts(&[Some("few")])], &[0], None, 1).unwrap();
+            half.update_batch(&[texts(&all[begin..begin + 250])], &[1; 250], None, 2).unwrap();
+        }
+        assert!(one.bytes > 100 * size_of::<u32>());
+        // Its few leave, and the rest gets numbers anew.
+        one.state(EmitTo::First(1)).unwrap();
+        one.merge_batch(&two.state(EmitTo::All).unwrap(), &[1, 0], 2).unwrap();
+        assert_eq!(counts(&one.evaluate(EmitTo::All).unwrap()), [different as i64, 1]);
+        assert_eq!((one.bytes, two.bytes), (0, 0));
+    }
+
+    #[test]
     fn groups_leave_one_after_the_other() {
         for take_state in [false, true] {
             let mut all = filled();
@@ -365,7 +421,7 @@ mod tests {
                 // What is left is this round's own and "all", which were seen.
                 let again = texts(&[Some("all"), Some(&own)]);
                 all.update_batch(&[again], &[0, 0], None, 1).unwrap();
-                assert_eq!(all.counts, [2], "{n}");
+                assert_eq!(all.groups[0].len(), 2, "{n}");
             }
         }
     }
