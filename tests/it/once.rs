@@ -94,7 +94,8 @@ async fn once(kills: u32, mut broker: Option<Tansu>) {
         streams.push(server.create(&format!("once {n}")).await);
     }
     let clip = Arc::new(clip().clone());
-    let stop = Stop::new();
+    // Whoever talks ends before the broadcast, behind which nothing is accepted.
+    let (stop, silence) = (Stop::new(), Stop::new());
     let publishers: Vec<_> = streams.iter().map(|stream| publish(&clip, stream, &stop)).collect();
     let told = Arc::new(Told::default());
     let client = tokio::spawn(talk(server.http.clone(), Arc::clone(&told), stop.clone()));
@@ -104,7 +105,7 @@ async fn once(kills: u32, mut broker: Option<Tansu>) {
     for name in ["ann", "bob"] {
         let person = Person::new(&server, name, &[]).await;
         let url = format!("{}/api/streams/{}/chat", server.http, streams[0].id);
-        talkers.push(tokio::spawn(say(url, name, person, Arc::clone(&told), stop.clone())));
+        talkers.push(tokio::spawn(say(url, name, person, Arc::clone(&told), silence.clone())));
     }
 
     let (mut random, mut broker_since) = (Random::seeded(), Instant::now());
@@ -136,12 +137,13 @@ async fn once(kills: u32, mut broker: Option<Tansu>) {
         (shown(&server, &streams).await.len() > 4 * PUBLISHERS).then_some(())
     })
     .await;
-    stop.stop();
-    client.await.expect("the client");
-    viewer.await.expect("the viewer");
+    silence.stop();
     for talker in talkers {
         talker.await.expect("a talker");
     }
+    stop.stop();
+    client.await.expect("the client");
+    viewer.await.expect("the viewer");
     for publisher in publishers {
         publisher.await.expect("a publisher");
     }
