@@ -61,13 +61,13 @@ async fn once_through_kills_on_kafka() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes some fifteen minutes: make soak"]
+#[ignore = "takes six minutes: make soak"]
 async fn soak_once() {
     once(SOAK_KILLS, None).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes some fifteen minutes: make soak"]
+#[ignore = "takes three quarters of an hour: make soak"]
 async fn soak_once_on_kafka() {
     let broker = tokio::task::spawn_blocking(Tansu::start).await.expect("a broker");
     once(SOAK_KILLS, Some(broker)).await;

@@ -9,11 +9,12 @@
 //!
 //! Enters: a table between its commits. Leaves: commits that replace files of one day by
 //! one with the same rows, by stream and time over all of them. A query that reads an
-//! older version goes on: its files stay until vacuum's retention is over. Held: a row
-//! group of each file that is merged, a few of what is written; one merge at a time in
-//! the process. Ends when dropped: a file that was written is swept away by vacuum (parts
-//! of one that was on its way to an object store are for a rule of the bucket). Never
-//! here: waiting for a merge, so that rows don't wait for their commits.
+//! older version goes on: its files stay until vacuum's retention is over. Held: of each
+//! file that is merged a row group as it is stored and a page of each column unpacked, a
+//! few row groups of what is written; one merge at a time in the process. Ends when
+//! dropped: a file that was written is swept away by vacuum (parts of one that was on its
+//! way to an object store are for a rule of the bucket). Never here: waiting for a merge,
+//! so that rows don't wait for their commits.
 
 mod file;
 mod merge;
